@@ -1,0 +1,77 @@
+"""Checked bodies: SHA-256 over each chunk, on the way out and on the way in. Used by streams and the multiplexer.
+
+Spec §6: the receiver passes a chunk on only after its checksum matched, so a wrong byte never reaches a visitor.
+"""
+
+from hashlib import sha256
+
+from terratunnel.protocol.errors import GoAwayCode, LinkError
+from terratunnel.protocol.frames import CHECKSUM
+
+
+class ChunkWriter:
+    """Sums what is sent until the multiplexer closes the chunk."""
+
+    __slots__ = ("_hash", "index", "limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.limit: int = limit
+        self.index: int = 0
+        self.size: int = 0
+        self._hash = sha256()
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still go into this chunk."""
+        return self.limit - self.size
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Count `data` into the chunk."""
+        self._hash.update(data)
+        self.size += len(data)
+
+    def close_chunk(self) -> bytes:
+        """Return the CHECKSUM payload for the chunk and begin the next."""
+        payload = CHECKSUM.pack(self.index, self._hash.digest())
+        self.index += 1
+        self.size = 0
+        self._hash = sha256()
+        return payload
+
+
+class ChunkReader:
+    """Holds what arrives until its checksum does; the stream's receive window bounds what it holds."""
+
+    __slots__ = ("_hash", "_held", "index", "received")
+
+    def __init__(self) -> None:
+        self.index: int = 0
+        self.received: int = 0
+        self._held: list[bytes] = []
+        self._hash = sha256()
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether bytes wait for their checksum."""
+        return bool(self._held)
+
+    def add(self, data: bytes) -> None:
+        """Hold `data`."""
+        self._held.append(data)
+        self._hash.update(data)
+
+    def verify(self, payload: bytes) -> list[bytes] | None:
+        """Return the chunk's bytes, or None when they are not what was sent; raises LinkError for a malformed frame."""
+        if len(payload) != CHECKSUM.size:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a CHECKSUM frame holds 36 bytes")
+        index, digest = CHECKSUM.unpack(payload)
+        if index != self.index or not self._held:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a CHECKSUM for chunk {index} came where chunk {self.index} was due")
+        held = self._held
+        if self._hash.digest() != digest:
+            return None
+        self.index += 1
+        self.received += sum(map(len, held))
+        self._held = []
+        self._hash = sha256()
+        return held

@@ -1,0 +1,603 @@
+"""The multiplexer: many streams on one link, without I/O. Used by `mux.connection`, which moves the messages and tells the time.
+
+Messages and `now` go in, events come out; what is to be sent is taken with `next_message`. `docs/spec/protocol.md` is the contract.
+An error of the peer is raised as LinkError: the caller sends GOAWAY with `go_away` and closes the link.
+"""
+
+from typing import Final
+
+from terratunnel.errors import LocalProtocolError
+from terratunnel.protocol.budgets import RateBudget
+from terratunnel.protocol.checksums import ChunkReader, ChunkWriter
+from terratunnel.protocol.errors import GoAwayCode, LinkError, ResetCode, goaway_code, reset_code
+from terratunnel.protocol.events import (
+    DataReceived,
+    EndReceived,
+    Event,
+    GoAwayReceived,
+    HeadersReceived,
+    LinkOpened,
+    StreamReset,
+)
+from terratunnel.protocol.frames import (
+    GOAWAY,
+    HEADER,
+    HEADER_BYTES,
+    MAX_MESSAGE_BYTES,
+    SETTING,
+    U32,
+    decode_reason,
+    encode_reason,
+    frame,
+)
+from terratunnel.protocol.headers import decode_block, encode_block
+from terratunnel.protocol.scheduler import Scheduler
+from terratunnel.protocol.settings import DEFAULTS, Setting, Settings
+from terratunnel.protocol.streams import DONE, FORBIDDEN, HEAD, RESET, Stream, next_state
+from terratunnel.protocol.windows import MAX_WINDOW, GrowthBudget, ReceiveWindow
+
+# Frame types, flags and inputs as plain numbers: the road compares them for every frame (spec §2, streams.Input).
+_HEADERS: Final = 1
+_DATA: Final = 2
+_CHECKSUM: Final = 3
+_END: Final = 4
+_RESET: Final = 5
+_WINDOW: Final = 6
+_PING: Final = 7
+_PONG: Final = 8
+_SETTINGS: Final = 9
+_GOAWAY: Final = 10
+
+_FLAG_END: Final = 1
+_FLAG_CHECKED: Final = 2
+_FLAG_INTERIM: Final = 4
+
+_IN_INTERIM: Final = 0
+_IN_HEADERS: Final = 1
+_IN_HEADERS_END: Final = 2
+_IN_DATA: Final = 3
+_IN_DATA_END: Final = 4
+_IN_CHECKSUM: Final = 5
+_IN_END: Final = 6
+
+# A message is what one system call and one turn of the peer's loop carry; larger ones only delay small exchanges.
+MESSAGE_BYTES: Final = 131_072
+# A stream asks its source to pause above the first and to go on below the second.
+PENDING_HIGH_BYTES: Final = 131_072
+PENDING_LOW_BYTES: Final = 32_768
+# Control frames that wait while the link does not drain: a peer that makes us answer and does not read is cut off here.
+MAX_CONTROL_BYTES: Final = 4_194_304
+MAX_STREAM_ID: Final = 2**32 - 2
+
+
+class Multiplexer:
+    """One side of a link. `opener` is the side that opens streams: the server."""
+
+    def __init__(self, opener: bool, settings: Settings, now: float) -> None:
+        self.settings: Settings = settings
+        self.opened: bool = False
+        self.round_trip_s: float = 0.0
+        self.goaway_sent: bool = False
+        self.goaway_received: bool = False
+        self.writable: list[Stream] = []
+        self._streams: dict[int, Stream] = {}
+        self._next_id: int = 1 if opener else 2
+        self._peer_parity: int = 0 if opener else 1
+        self._last_peer_id: int = 0
+        self._peer_stream_window: int = DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
+        self._peer_max_streams: int = DEFAULTS[Setting.MAX_STREAMS]
+        self._link_credit: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
+        self._growth: GrowthBudget = GrowthBudget(settings.window_growth_budget)
+        self._link_window: ReceiveWindow = ReceiveWindow(
+            settings.initial_link_window, settings.max_link_window, GrowthBudget(settings.max_link_window), now
+        )
+        self._scheduler: Scheduler = Scheduler()
+        self._control: list[bytes] = []
+        self._control_bytes: int = 0
+        self._opens: RateBudget = RateBudget("streams opened", settings.max_opens_per_s, now)
+        self._resets: RateBudget = RateBudget("resets", settings.max_resets_per_s, now)
+        self._controls: RateBudget = RateBudget("control frames", settings.max_control_per_s, now)
+        self._heard_at: float = now
+        self._pinged_at: float = now
+        self._ping_count: int = 0
+        self._send_settings()
+        self._send_ping(now)
+
+    def __repr__(self) -> str:
+        return f"<Multiplexer streams={len(self._streams)} credit={self._link_credit} rtt={self.round_trip_s * 1000:.1f}ms>"
+
+    # ------------------------------------------------------------------ what the caller asks
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are under way."""
+        return len(self._streams)
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open_stream` would be allowed now."""
+        return (
+            self.opened
+            and not self.goaway_received
+            and not self.goaway_sent
+            and len(self._streams) < self._peer_max_streams
+            and self._next_id <= MAX_STREAM_ID
+        )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the identifiers of this link are used up and it must be replaced."""
+        return self._next_id > MAX_STREAM_ID
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `next_message` would return something."""
+        return bool(self._control) or (self._link_credit > 0 and bool(self._scheduler))
+
+    def streams(self) -> list[Stream]:
+        """Return the streams under way."""
+        return list(self._streams.values())
+
+    # ------------------------------------------------------------------ sending
+
+    def open_stream(self, now: float) -> Stream:
+        """Open a stream; its head is to be sent next. Raises LocalProtocolError unless `can_open`."""
+        if not self.can_open:
+            raise LocalProtocolError("no stream can be opened on this link now")
+        stream = self._new_stream(self._next_id, now)
+        self._next_id += 2
+        return stream
+
+    def send_headers(
+        self, stream: Stream, items: list[bytes], end: bool = False, checked: bool = False, interim: bool = False
+    ) -> None:
+        """Send a head. `checked`: the body travels in verified chunks; `end`: there is no body."""
+        what = _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS)
+        self._advance_sending(stream, what)
+        flags = (_FLAG_END if end else 0) | (_FLAG_CHECKED if checked else 0) | (_FLAG_INTERIM if interim else 0)
+        if checked:
+            stream.writer = ChunkWriter(min(self.settings.chunk_size, max(self._peer_stream_window // 2, 1)))
+        block = encode_block(items)
+        self._queue_control(HEADER.pack(len(block), stream.id, _HEADERS, flags, 0) + block)
+        if end:
+            self._forget_if_finished(stream)
+
+    def send_data(self, stream: Stream, data: bytes, end: bool = False) -> None:
+        """Queue bytes of a body; ask `has_room` before reading more from the source."""
+        self._require_body(stream)
+        if data:
+            stream.pending.append(data)
+            stream.pending_bytes += len(data)
+        if end:
+            stream.pending_end = b""
+        self._schedule(stream)
+
+    def send_end(self, stream: Stream, trailers: list[bytes]) -> None:
+        """End this direction after what is queued."""
+        self._require_body(stream)
+        stream.pending_end = encode_block(trailers) if trailers else b""
+        self._schedule(stream)
+
+    def has_room(self, stream: Stream) -> bool:
+        """Whether the source may go on; when not, the stream is listed in `writable` once it may."""
+        if stream.pending_bytes <= PENDING_HIGH_BYTES:
+            return True
+        stream.wants_room = True
+        return False
+
+    def reset_stream(self, stream: Stream, code: ResetCode, reason: str = "") -> None:
+        """End a stream now, in both directions; what was queued is dropped. Does nothing to a finished stream."""
+        if self._streams.get(stream.id) is not stream:
+            return
+        self._queue_control(frame(_RESET, 0, stream.id, U32.pack(code) + encode_reason(reason)))
+        self._drop(stream)
+
+    def consume(self, stream: Stream, size: int, now: float) -> None:
+        """Give credit back for bytes that have been handed on."""
+        grant = stream.window.consume(size, now, self.round_trip_s)
+        if grant and stream.receiving < DONE:
+            self._queue_control(frame(_WINDOW, 0, stream.id, U32.pack(grant)))
+
+    def go_away(self, code: GoAwayCode, reason: str) -> None:
+        """Take no more streams; those under way go on."""
+        self.goaway_sent = True
+        self._queue_control(frame(_GOAWAY, 0, 0, GOAWAY.pack(self._last_peer_id, code) + encode_reason(reason)))
+
+    def next_message(self) -> list[bytes | memoryview]:
+        """Return the parts of the next message to send; empty when there is nothing, or no credit for it."""
+        parts: list[bytes | memoryview] = []
+        size = self._take_control(parts)
+        while size < MESSAGE_BYTES:
+            stream = self._scheduler.next_stream()
+            if stream is None:
+                break
+            if stream.pending_bytes and self._link_credit <= 0:
+                self._scheduler.put_back(stream)
+                break
+            size += self._write_slice(stream, parts)
+        return parts
+
+    # ------------------------------------------------------------------ receiving
+
+    def receive_message(self, message: bytes, now: float) -> list[Event]:
+        """Read one message; raises LinkError when the peer broke a rule."""
+        total = len(message)
+        if total > MAX_MESSAGE_BYTES:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a message of {total} bytes is over {MAX_MESSAGE_BYTES}")
+        self._heard_at = now
+        events: list[Event] = []
+        position = 0
+        while position < total:
+            start = position + HEADER_BYTES
+            if start > total:
+                raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame header")
+            length, stream_id, kind, flags, _ = HEADER.unpack_from(message, position)
+            position = start + int(length)
+            if position > total:
+                raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame")
+            self._receive_frame(int(kind), int(flags), int(stream_id), message[start:position], now, events)
+        return events
+
+    def next_deadline(self) -> float:
+        """Return when `handle_timer` is to be called, on the clock that `now` comes from."""
+        return min(self._pinged_at + self.settings.ping_after_s, self._heard_at + self.settings.dead_after_s)
+
+    def handle_timer(self, now: float) -> None:
+        """Send PING when it is time; raises LinkError when the peer has been silent for too long."""
+        if now - self._heard_at >= self.settings.dead_after_s:
+            raise LinkError(GoAwayCode.DEAD, f"nothing heard for {self.settings.dead_after_s:g} s")
+        if now - self._pinged_at >= self.settings.ping_after_s:
+            self._send_ping(now)
+
+    # ------------------------------------------------------------------ private: frames in
+
+    def _receive_frame(
+        self, kind: int, flags: int, stream_id: int, payload: bytes, now: float, events: list[Event]
+    ) -> None:
+        if not self.opened and kind != _SETTINGS:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if stream_id == 0 or kind > _WINDOW or kind == 0:
+            self._receive_link_frame(kind, stream_id, payload, now, events)
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._receive_without_stream(kind, flags, stream_id, payload, now, events)
+        elif kind == _DATA:
+            self._receive_data(stream, flags, payload, now, events)
+        elif kind == _HEADERS:
+            self._receive_headers(stream, flags, payload, now, events, False)
+        elif kind == _WINDOW:
+            self._controls.spend(now)
+            self._receive_credit(stream, payload)
+        elif kind == _CHECKSUM:
+            self._receive_checksum(stream, payload, events)
+        elif kind == _END:
+            self._receive_end(stream, payload, events)
+        else:
+            self._receive_reset(stream, payload, now, events)
+
+    def _receive_link_frame(
+        self, kind: int, stream_id: int, payload: bytes, now: float, events: list[Event]
+    ) -> None:
+        self._controls.spend(now)
+        if kind < _WINDOW and kind != 0:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a frame of type {kind} needs a stream")
+        if kind > _GOAWAY or kind == 0:
+            return
+        if stream_id != 0:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a frame of type {kind} belongs to the link")
+        if kind == _WINDOW:
+            self._link_credit = self._add_credit(self._link_credit, payload)
+        elif kind == _PING:
+            self._receive_ping(payload)
+        elif kind == _PONG:
+            self._receive_pong(payload, now)
+        elif kind == _SETTINGS:
+            self._receive_settings(payload, events)
+        else:
+            self._receive_goaway(payload, events)
+
+    def _receive_without_stream(
+        self, kind: int, flags: int, stream_id: int, payload: bytes, now: float, events: list[Event]
+    ) -> None:
+        """A frame for a stream that is not under way: it opens one, or crossed with the end of one."""
+        if stream_id & 1 == self._peer_parity and stream_id > self._last_peer_id:
+            if kind != _HEADERS or flags & _FLAG_INTERIM:
+                raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
+            self._receive_open(flags, stream_id, payload, now, events)
+            return
+        if stream_id & 1 != self._peer_parity and stream_id >= self._next_id:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
+        if kind == _DATA:
+            self._count_on_link(len(payload), now)
+        else:
+            self._controls.spend(now)
+
+    def _receive_open(self, flags: int, stream_id: int, payload: bytes, now: float, events: list[Event]) -> None:
+        if self._peer_parity == 0:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "an agent opens no streams")
+        self._opens.spend(now)
+        self._last_peer_id = stream_id
+        if self.goaway_sent or len(self._streams) >= self.settings.max_streams:
+            reason = "draining" if self.goaway_sent else f"more than {self.settings.max_streams} streams"
+            self._queue_control(frame(_RESET, 0, stream_id, U32.pack(ResetCode.REFUSED) + reason.encode()))
+            return
+        self._receive_headers(self._new_stream(stream_id, now), flags, payload, now, events, True)
+
+    def _receive_headers(
+        self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event], opened: bool
+    ) -> None:
+        end = flags & _FLAG_END != 0
+        interim = flags & _FLAG_INTERIM != 0
+        if interim:
+            self._controls.spend(now)
+        self._advance_receiving(stream, _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS))
+        if flags & _FLAG_CHECKED:
+            stream.reader = ChunkReader()
+        items = decode_block(payload, self.settings.max_block_bytes, self.settings.max_block_items)
+        events.append(HeadersReceived(stream, items, end, interim, opened))
+        if end:
+            self._forget_if_finished(stream)
+
+    def _receive_data(self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event]) -> None:
+        end = flags & _FLAG_END != 0
+        size = len(payload)
+        self._count_on_link(size, now)
+        if not stream.window.receive(size):
+            raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"stream {stream.id} has no credit for {size} bytes")
+        self._advance_receiving(stream, _IN_DATA_END if end else _IN_DATA)
+        reader = stream.reader
+        if reader is None:
+            events.append(DataReceived(stream, payload, end))
+        elif end:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: DATA ends a checked body")
+        elif size:
+            reader.add(payload)
+        if end:
+            self._forget_if_finished(stream)
+
+    def _receive_checksum(self, stream: Stream, payload: bytes, events: list[Event]) -> None:
+        self._advance_receiving(stream, _IN_CHECKSUM)
+        reader = stream.reader
+        if reader is None:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: CHECKSUM in an unchecked body")
+        chunk = reader.verify(payload)
+        if chunk is None:
+            reason = f"chunk {reader.index} (after {reader.received} bytes) does not match its SHA-256"
+            self.reset_stream(stream, ResetCode.CHECKSUM_MISMATCH, reason)
+            events.append(StreamReset(stream, ResetCode.CHECKSUM_MISMATCH, reason))
+            return
+        for data in chunk:
+            events.append(DataReceived(stream, data, False))
+
+    def _receive_end(self, stream: Stream, payload: bytes, events: list[Event]) -> None:
+        self._advance_receiving(stream, _IN_END)
+        if stream.reader is not None and stream.reader.holds_data:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: END before the last CHECKSUM")
+        trailers = decode_block(payload, self.settings.max_block_bytes, self.settings.max_block_items)
+        events.append(EndReceived(stream, trailers))
+        self._forget_if_finished(stream)
+
+    def _receive_reset(self, stream: Stream, payload: bytes, now: float, events: list[Event]) -> None:
+        self._resets.spend(now)
+        if len(payload) < 4:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a RESET frame without a code")
+        self._drop(stream)
+        (number,) = U32.unpack_from(payload)
+        events.append(StreamReset(stream, reset_code(int(number)), decode_reason(payload[4:])))
+
+    def _receive_credit(self, stream: Stream, payload: bytes) -> None:
+        stream.send_credit = self._add_credit(stream.send_credit, payload)
+        self._schedule(stream)
+
+    def _receive_ping(self, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a PING frame holds 8 bytes")
+        self._queue_control(frame(_PONG, 0, 0, payload))
+
+    def _receive_pong(self, payload: bytes, now: float) -> None:
+        if payload == self._ping_count.to_bytes(8, "big"):
+            sample = max(now - self._pinged_at, 1e-6)
+            self.round_trip_s = min(self.round_trip_s, sample) if self.round_trip_s else sample
+
+    def _receive_settings(self, payload: bytes, events: list[Event]) -> None:
+        if self.opened:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a second SETTINGS frame")
+        if len(payload) % SETTING.size:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a SETTINGS frame that is cut short")
+        for identifier, value in SETTING.iter_unpack(payload):
+            if value > MAX_WINDOW:
+                raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"setting {identifier} is over {MAX_WINDOW}")
+            if identifier == Setting.INITIAL_STREAM_WINDOW:
+                self._peer_stream_window = int(value)
+            elif identifier == Setting.INITIAL_LINK_WINDOW:
+                self._link_credit = int(value)
+            elif identifier == Setting.MAX_STREAMS:
+                self._peer_max_streams = int(value)
+        self.opened = True
+        events.append(LinkOpened())
+
+    def _receive_goaway(self, payload: bytes, events: list[Event]) -> None:
+        if len(payload) < GOAWAY.size:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a GOAWAY frame that is cut short")
+        last_id, code = GOAWAY.unpack_from(payload)
+        self.goaway_received = True
+        reason = decode_reason(payload[GOAWAY.size :])
+        events.append(GoAwayReceived(goaway_code(int(code)), reason))
+        for stream in self.streams():
+            if stream.id & 1 != self._peer_parity and stream.id > int(last_id):
+                self._drop(stream)
+                events.append(StreamReset(stream, ResetCode.REFUSED, reason))
+
+    # ------------------------------------------------------------------ private: frames out
+
+    def _take_control(self, parts: list[bytes | memoryview]) -> int:
+        """Move waiting control frames into `parts`, up to a message; returns their size."""
+        if self._control_bytes <= MESSAGE_BYTES:
+            size = self._control_bytes
+            parts += self._control
+            self._control = []
+            self._control_bytes = 0
+            return size
+        size = 0
+        taken = 0
+        for taken, part in enumerate(self._control):
+            if size + len(part) > MESSAGE_BYTES:
+                break
+            size += len(part)
+        parts += self._control[:taken]
+        del self._control[:taken]
+        self._control_bytes -= size
+        return size
+
+    def _write_slice(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
+        """Write one turn of a stream: DATA, and CHECKSUM and END where they are due; returns the bytes written."""
+        written = 0
+        size = min(self._scheduler.slice_bytes(), stream.pending_bytes, stream.send_credit, self._link_credit)
+        writer = stream.writer
+        if writer is not None:
+            size = min(size, writer.room)
+        if size > 0:
+            written += self._write_data(stream, parts, size)
+        drained = stream.pending_bytes == 0
+        if writer is not None and writer.size and (drained or writer.room <= 0 or not self._has_credit(stream)):
+            parts.append(frame(_CHECKSUM, 0, stream.id, writer.close_chunk()))
+            written += HEADER_BYTES + 36
+        if drained and stream.pending_end is not None:
+            written += self._write_end(stream, parts)
+        elif not drained and stream.send_credit > 0:
+            self._scheduler.add(stream)
+        if stream.wants_room and stream.pending_bytes <= PENDING_LOW_BYTES:
+            stream.wants_room = False
+            self.writable.append(stream)
+        return written
+
+    def _has_credit(self, stream: Stream) -> bool:
+        return stream.send_credit > 0 and self._link_credit > 0
+
+    def _write_data(self, stream: Stream, parts: list[bytes | memoryview], size: int) -> int:
+        """Write one DATA frame of `size` bytes; the END flag rides on it when nothing else has to follow."""
+        stream.pending_bytes -= size
+        stream.send_credit -= size
+        stream.sent_bytes += size
+        self._link_credit -= size
+        writer = stream.writer
+        last = stream.pending_bytes == 0 and stream.pending_end == b"" and writer is None
+        parts.append(HEADER.pack(size, stream.id, _DATA, _FLAG_END if last else 0, 0))
+        self._take_pending(stream, parts, size)
+        if last:
+            stream.pending_end = None
+            self._finish_sending(stream, _IN_DATA_END)
+        return size + HEADER_BYTES
+
+    def _take_pending(self, stream: Stream, parts: list[bytes | memoryview], size: int) -> None:
+        """Move exactly `size` pending bytes into `parts`; a piece that is too large is split without a copy."""
+        pending = stream.pending
+        writer = stream.writer
+        while size > 0:
+            piece: bytes | memoryview = pending.popleft()
+            if len(piece) > size:
+                view = memoryview(piece)
+                pending.appendleft(view[size:])
+                piece = view[:size]
+            if writer is not None:
+                writer.add(piece)
+            parts.append(piece)
+            size -= len(piece)
+
+    def _write_end(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
+        trailers = stream.pending_end
+        assert trailers is not None
+        stream.pending_end = None
+        parts.append(frame(_END, 0, stream.id, trailers))
+        self._finish_sending(stream, _IN_END)
+        return HEADER_BYTES + len(trailers)
+
+    def _finish_sending(self, stream: Stream, what: int) -> None:
+        stream.sending = next_state(stream.sending, what)
+        self._forget_if_finished(stream)
+
+    def _queue_control(self, data: bytes) -> None:
+        self._control.append(data)
+        self._control_bytes += len(data)
+        if self._control_bytes > MAX_CONTROL_BYTES:
+            raise LinkError(GoAwayCode.BUDGET_EXCEEDED, "control frames: the peer does not read the answers to its own")
+
+    def _send_settings(self) -> None:
+        announced = self.settings.announced()
+        self._queue_control(frame(_SETTINGS, 0, 0, b"".join(SETTING.pack(*item) for item in announced.items())))
+
+    def _send_ping(self, now: float) -> None:
+        self._ping_count += 1
+        self._pinged_at = now
+        self._queue_control(frame(_PING, 0, 0, self._ping_count.to_bytes(8, "big")))
+
+    # ------------------------------------------------------------------ private: streams
+
+    def _new_stream(self, stream_id: int, now: float) -> Stream:
+        settings = self.settings
+        window = ReceiveWindow(settings.initial_stream_window, settings.max_stream_window, self._growth, now)
+        stream = Stream(stream_id, self._peer_stream_window, window)
+        self._streams[stream_id] = stream
+        return stream
+
+    def _schedule(self, stream: Stream) -> None:
+        """Queue a stream that has bytes and credit, or an end and no bytes before it."""
+        if stream.pending_bytes > 0:
+            if stream.send_credit > 0:
+                self._scheduler.add(stream)
+        elif stream.pending_end is not None:
+            self._scheduler.add(stream)
+
+    def _advance_sending(self, stream: Stream, what: int) -> None:
+        state = next_state(stream.sending, what)
+        if state == FORBIDDEN:
+            raise LocalProtocolError(f"{stream!r} cannot send input {what}")
+        stream.sending = state
+
+    def _require_body(self, stream: Stream) -> None:
+        if next_state(stream.sending, _IN_DATA) == FORBIDDEN or stream.pending_end is not None:
+            raise LocalProtocolError(f"{stream!r} sends no body now")
+
+    def _advance_receiving(self, stream: Stream, what: int) -> None:
+        state = next_state(stream.receiving, what)
+        if state == FORBIDDEN or (what == _IN_INTERIM and self._peer_parity == 1):
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: a frame that is not allowed there")
+        stream.receiving = state
+
+    def _count_on_link(self, size: int, now: float) -> None:
+        """Count DATA against the link window and give its credit back at once (spec §5)."""
+        if size == 0:
+            self._controls.spend(now)
+        if not self._link_window.receive(size):
+            raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"the link has no credit for {size} bytes")
+        grant = self._link_window.consume(size, now, self.round_trip_s)
+        if grant:
+            self._queue_control(frame(_WINDOW, 0, 0, U32.pack(grant)))
+
+    def _add_credit(self, credit: int, payload: bytes) -> int:
+        if len(payload) != 4:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a WINDOW frame holds 4 bytes")
+        (increment,) = U32.unpack(payload)
+        total = credit + int(increment)
+        if total > MAX_WINDOW:
+            raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"a window over {MAX_WINDOW} bytes")
+        return total
+
+    def _forget_if_finished(self, stream: Stream) -> None:
+        if stream.receiving == DONE and stream.sending == DONE:
+            self._forget(stream)
+
+    def _drop(self, stream: Stream) -> None:
+        """Forget a stream that was reset, with everything it had queued."""
+        stream.sending = RESET
+        stream.receiving = RESET
+        stream.pending.clear()
+        stream.pending_bytes = 0
+        stream.pending_end = None
+        stream.writer = None
+        self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+        stream.window.close()

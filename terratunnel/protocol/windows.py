@@ -1,0 +1,75 @@
+"""Flow-control windows. Used by streams and the multiplexer. Counts bytes; never touches them.
+
+A receive window starts small and doubles when half of it is used up in less than two round trips: then the window, and not
+the reader, is what holds the sender back (the rule of rust-yamux). All growth on a link is drawn from one `GrowthBudget`.
+"""
+
+from typing import Final
+
+MAX_WINDOW: Final = 2**31 - 1
+
+
+class GrowthBudget:
+    """Bytes by which the windows of a link may exceed their initial sizes, together."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, total: int) -> None:
+        self.left: int = total
+
+    def take(self, amount: int) -> bool:
+        """Take `amount` if it is there."""
+        if amount > self.left:
+            return False
+        self.left -= amount
+        return True
+
+    def give_back(self, amount: int) -> None:
+        """Return what a window had taken."""
+        self.left += amount
+
+
+class ReceiveWindow:
+    """How much the peer may send. Invariant: `0 <= available <= capacity`; bytes held here are `capacity - available - due`."""
+
+    __slots__ = ("_budget", "_granted_at", "_initial", "available", "capacity", "ceiling", "due")
+
+    def __init__(self, capacity: int, ceiling: int, budget: GrowthBudget, now: float) -> None:
+        self.capacity: int = capacity
+        self.available: int = capacity
+        self.due: int = 0
+        self.ceiling: int = ceiling
+        self._initial: int = capacity
+        self._budget = budget
+        self._granted_at: float = now
+
+    def receive(self, size: int) -> bool:
+        """Count `size` bytes that arrived; False when the peer had no credit for them."""
+        if size > self.available:
+            return False
+        self.available -= size
+        return True
+
+    def consume(self, size: int, now: float, round_trip_s: float) -> int:
+        """Count `size` bytes as handed on; returns the credit to announce now, 0 while it is too little to be worth a frame."""
+        self.due += size
+        if self.due * 2 < self.capacity:
+            return 0
+        if now - self._granted_at < 2 * round_trip_s:
+            self._grow()
+        self._granted_at = now
+        grant = self.due
+        self.due = 0
+        self.available += grant
+        return grant
+
+    def close(self) -> None:
+        """Give growth back to the link; the window is not used again."""
+        self._budget.give_back(self.capacity - self._initial)
+        self._initial = self.capacity
+
+    def _grow(self) -> None:
+        wanted = min(self.capacity * 2, self.ceiling) - self.capacity
+        if wanted > 0 and self._budget.take(wanted):
+            self.capacity += wanted
+            self.due += wanted
