@@ -1,0 +1,87 @@
+"""The files a stranger reads are true: variables, requirements, docstrings, and nothing about one machine."""
+
+import ast
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from terratunnel.cli.main import main
+from tests.house.tree import ROOT, name, project_files, python_files, tree
+
+VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+# Strings in that form that are no variables -> what they are.
+NOT_VARIABLES: dict[str, str] = {}
+
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+DOCUMENTED = re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", EXAMPLE, re.MULTILINE)
+REQUIREMENTS = [path for path in project_files() if re.fullmatch(r"requirements.*\.(txt|in)", path.name)]
+# Pieces in brackets, so that this file does not match itself.
+MACHINE = re.compile(
+    r"(?<![\w.*-])/(?:[r]oot|[w]ork|[f]arm|[U]sers/\w+|[h]ome/\w+|[t]mp/tv|[t]mp/briefs)/"
+    r"|\b(?:py[p]i|pythonh[o]sted|npm[j]s|g[o]proxy|cr[a]tes)\.(?:org|io|com)\b"
+)
+
+
+def strings(module: ast.Module) -> set[str]:
+    return {node.value for node in ast.walk(module) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def option_variables(command: click.Command) -> set[str]:
+    """The variables of a command's options, and of the commands below it."""
+    found = {variable for option in command.params for variable in option_variable(option)}
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return found.union(*(option_variables(each) for each in below))
+
+
+def option_variable(option: click.Parameter) -> list[str]:
+    return [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+
+
+def read_variables() -> set[str]:
+    written = {text for path in python_files("terratunnel") for text in strings(tree(path)) if VARIABLE.fullmatch(text)}
+    return (written | option_variables(main)) - set(NOT_VARIABLES)
+
+
+def test_every_variable_that_the_code_reads_is_in_the_example() -> None:
+    assert sorted(read_variables() - set(DOCUMENTED)) == []
+
+
+def test_every_variable_in_the_example_is_read_by_the_code() -> None:
+    assert sorted(set(DOCUMENTED) - read_variables()) == []
+
+
+def test_the_example_names_each_variable_once() -> None:
+    assert sorted(DOCUMENTED) == sorted(set(DOCUMENTED))
+
+
+def test_the_example_sets_nothing_by_itself() -> None:
+    assert [line for line in EXAMPLE.splitlines() if line and not line.startswith("#")] == []
+
+
+@pytest.mark.parametrize("requirements", REQUIREMENTS, ids=name)
+def test_requirements_name_no_host(requirements: Path) -> None:
+    text = requirements.read_text()
+    assert re.findall(r"\w+://\S+|^-\S+.*|--(?:extra-)?index\S*|--find-links\S*|--trusted-host\S*", text, re.M) == []
+
+
+@pytest.mark.parametrize("requirements", REQUIREMENTS, ids=name)
+def test_every_requirement_is_pinned_with_hashes(requirements: Path) -> None:
+    text = requirements.read_text()
+    entries = re.split(r"\n(?=\S)", re.sub(r"^\s*#.*\n?", "", text, flags=re.M).strip())
+    assert entries
+    assert [e for e in entries if not re.match(r"[a-z0-9-]+==\S+.*\\\n +--hash=sha256:[0-9a-f]{64}", e)] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    code = python_files("terratunnel", "bench", "fuzz", "tests/house")
+    assert [name(path) for path in code if not ast.get_docstring(tree(path))] == []
+
+
+def test_no_file_tells_of_one_machine_or_registry() -> None:
+    found = []
+    for path in project_files():
+        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+        found += [f"{name(path)}:{number}" for number, line in enumerate(lines, 1) if MACHINE.search(line)]
+    assert found == []
