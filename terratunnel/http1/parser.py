@@ -1,0 +1,273 @@
+"""The one reading of HTTP/1.1: requests at the edge, responses of the local service. Used by both ends of a tunnel.
+Rule: whatever could be read in two ways is refused (RFC 9112 §11); after an error nothing more comes out."""
+
+from typing import Final
+
+from terratunnel.errors import LocalProtocolError, RemoteProtocolError
+from terratunnel.http1.bodies import Body, ChunkedBody, Trailers, UntilCloseBody
+from terratunnel.http1.buffer import Buffer
+from terratunnel.http1.errors import BadMessage, bad_request
+from terratunnel.http1.fields import CRLF, read_lines
+from terratunnel.http1.heads import (
+    RequestHead,
+    ResponseHead,
+    StatusLine,
+    accepts_upgrade,
+    check_method,
+    check_target,
+    minor_version_of,
+    read_status_line,
+)
+from terratunnel.http1.sections import Section
+
+__all__ = ["BadMessage", "HeadLimits", "RequestHead", "RequestParser", "ResponseHead", "ResponseParser", "Trailers"]
+
+_HEAD_END: Final = b"\r\n\r\n"
+_MAX_REMEMBERED_HEAD: Final = 2048  # per connection: a browser's head with its cookies
+_MAX_INTERIM: Final = 32  # 1xx heads before one final response; a service sends one or two
+
+# What the next byte belongs to.
+_IDLE: Final = 0
+_HEAD: Final = 1
+_BODY: Final = 2
+_OPAQUE: Final = 3
+_FAILED: Final = 4
+
+
+class HeadLimits:
+    """16 KiB and 100 fields: where nginx (4 of 8 KiB), HAProxy (16 KiB, 101 fields) and Envoy (100 fields) stand."""
+
+    __slots__ = ("max_fields", "max_head_bytes")
+
+    def __init__(self, max_head_bytes: int = 16384, max_fields: int = 100) -> None:
+        self.max_head_bytes: int = max_head_bytes
+        self.max_fields: int = max_fields
+
+
+class MessageParser:
+    """What both directions share: the buffer, the body and the one failure."""
+
+    __slots__ = ("_body", "_buffer", "_limits", "_state", "complete")
+
+    def __init__(self, limits: HeadLimits, state: int) -> None:
+        self._limits: HeadLimits = limits
+        self._buffer: Buffer = Buffer()
+        self._state: int = state
+        self._body: Body | None = None
+        self.complete: bool = False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held that no event has given out."""
+        return len(self._buffer)
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun and not ended: the caller's clock for half heads runs while this holds."""
+        return self._state == _HEAD and len(self._buffer) > 0
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes in; call next_event until it gives None."""
+        if self._state != _FAILED:
+            self._buffer.feed(data)
+
+    def take_buffered(self) -> bytes:
+        """All bytes not given out: what follows a head that switched protocols."""
+        return self._buffer.take_all()
+
+    def _take_head(self) -> bytes | None:
+        limit = self._limits.max_head_bytes
+        head = self._buffer.take_until(_HEAD_END, limit)
+        if head is None and self._buffer.waiting():
+            if self._buffer.has_bare_newline(limit):
+                raise bad_request("A line of the head does not end in CR LF.")
+            if self._buffer.waiting() >= limit:
+                raise BadMessage(*self._too_long(self._buffer.take_all()))
+        return head
+
+    def _too_long(self, head: bytes) -> tuple[int, str]:
+        limit = self._limits.max_head_bytes
+        if CRLF in head[2:limit]:
+            return 431, f"The head is longer than {limit} bytes."
+        return 414, f"The first line is longer than {limit} bytes."
+
+    def _next_of_body(self) -> bytes | Trailers | None:
+        assert self._body is not None
+        event = self._body.next_event(self._buffer)
+        if isinstance(event, Trailers):
+            self._body = None
+            self._end_message()
+        return event
+
+    def _end_message(self) -> None:
+        self._state = _IDLE
+        self.complete = True
+
+    def _fail(self) -> None:
+        self._state = _FAILED
+        self._body = None
+        self._buffer.take_all()
+
+
+class RequestParser(MessageParser):
+    """Requests of one visitor connection, one after the other."""
+
+    __slots__ = ("_last", "_last_section")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        super().__init__(limits, _HEAD)
+        self._last: bytes = b""
+        self._last_section: Section | None = None
+
+    def next_event(self) -> RequestHead | bytes | Trailers | None:
+        """The next part of the message; None: more bytes are needed, or the message is complete."""
+        try:
+            if self._state == _HEAD:
+                return self._next_head()
+            if self._state == _BODY:
+                return self._next_of_body()
+        except BadMessage:
+            self._fail()
+            raise
+        return None
+
+    def start_next(self) -> None:
+        """Go on to the next request of this connection."""
+        if not self.complete:
+            raise LocalProtocolError("the request is not complete")
+        self.complete = False
+        self._state = _HEAD
+
+    def _next_head(self) -> RequestHead | None:
+        raw = self._take_head()
+        if raw is None:
+            return None
+        head = self._read_head(raw)
+        if head.chunked:
+            self._body = ChunkedBody(self._limits.max_head_bytes, self._limits.max_fields)
+            self._state = _BODY
+        elif head.has_body:
+            self._body = Body(head.content_length or 0)
+            self._state = _BODY
+        else:
+            self._end_message()
+        return head
+
+    def _read_head(self, raw: bytes) -> RequestHead:
+        # RFC 9112 §2.2: one empty line before a request line is passed over.
+        parts = raw.split(b" ", 2) if not raw.startswith(CRLF) else raw[2:].split(b" ", 2)
+        if len(parts) != 3:
+            raise bad_request("The request line is not 'method target version'.")
+        method, target, rest = parts
+        section = self._last_section
+        if section is None or rest != self._last:
+            section = self._read_section(rest)
+        check_method(method)
+        check_target(method, target, section.host)
+        return RequestHead(method, target, section)
+
+    def _read_section(self, rest: bytes) -> Section:
+        """Everything after the target. Clients repeat it, so the last one is remembered for its connection."""
+        version, _, block = rest.partition(CRLF)
+        minor_version = minor_version_of(version)
+        section = Section(read_lines(block, self._limits.max_fields) if block else [], minor_version)
+        section.require_host()
+        upgrade = section.upgrade
+        if upgrade is not None and (section.chunked or section.content_length or not accepts_upgrade(upgrade)):
+            section.upgrade = None
+        if len(rest) <= _MAX_REMEMBERED_HEAD:
+            self._last = rest
+            self._last_section = section
+        return section
+
+
+class ResponseParser(MessageParser):
+    """Responses on one upstream connection. Each is announced with expect(), because the method decides its framing."""
+
+    __slots__ = ("_interim", "_last", "_last_line", "_last_section", "_method", "upgraded")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        super().__init__(limits, _IDLE)
+        self._method: bytes = b""
+        self._interim: int = 0
+        self._last: bytes = b""
+        self._last_line: StatusLine | None = None
+        self._last_section: Section | None = None
+        self.upgraded: bool = False
+
+    @property
+    def unexpected_data(self) -> bool:
+        """Whether bytes came that answer no request: the connection must not be used again."""
+        return self._state == _IDLE and len(self._buffer) > 0
+
+    def expect(self, method: bytes) -> None:
+        """Get ready for the answer to a request with this method."""
+        if self._state != _IDLE or self.unexpected_data:
+            raise LocalProtocolError("the connection is not ready for another response")
+        self._method = method
+        self._interim = 0
+        self._state = _HEAD
+        self.complete = False
+
+    def next_event(self) -> ResponseHead | bytes | Trailers | None:
+        """The next part of the response; None: more bytes are needed, or the response is complete."""
+        try:
+            if self._state == _HEAD:
+                return self._next_head()
+            if self._state == _BODY:
+                return self._next_of_body()
+        except BadMessage:
+            self._fail()
+            raise
+        if self._state == _OPAQUE:
+            return self._buffer.take_all() or None
+        return None
+
+    def receive_eof(self) -> None:
+        """The upstream closed. Ends a body that only the close can end; any other half response raises."""
+        if self._state == _HEAD or (self._body is not None and not self._body.end_of_input()):
+            self._fail()
+            raise RemoteProtocolError("the response was cut short")
+
+    def _next_head(self) -> ResponseHead | None:
+        raw = self._take_head()
+        if raw is None:
+            return None
+        head = self._read_head(raw)
+        if head.status == 101:
+            self._switch(head)
+        elif head.status < 200:
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                raise bad_request(f"More than {_MAX_INTERIM} interim responses came.")
+        elif head.has_body:
+            self._body = self._body_of(head)
+            self._state = _BODY
+        else:
+            self._end_message()
+        return head
+
+    def _switch(self, head: ResponseHead) -> None:
+        if head.upgrade is None:
+            raise bad_request("A 101 response does not name the protocol it switches to.")
+        self._state = _OPAQUE
+        self.upgraded = True
+        self.complete = True
+
+    def _body_of(self, head: ResponseHead) -> Body:
+        if head.chunked:
+            return ChunkedBody(self._limits.max_head_bytes, self._limits.max_fields)
+        return UntilCloseBody() if head.content_length is None else Body(head.content_length)
+
+    def _read_head(self, raw: bytes) -> ResponseHead:
+        line = self._last_line
+        section = self._last_section
+        if line is None or section is None or raw != self._last:
+            first, _, block = raw.partition(CRLF)
+            line = read_status_line(first)
+            section = Section(read_lines(block, self._limits.max_fields) if block else [], line.minor_version)
+            if len(raw) <= _MAX_REMEMBERED_HEAD:
+                self._last = raw
+                self._last_line = line
+                self._last_section = section
+        return ResponseHead(line, section, self._method)
