@@ -1,0 +1,356 @@
+"""Connections to one service: TCP, TLS (verified) or a unix socket, kept alive and used again. Used by the forwarder.
+
+A connection serves one exchange at a time. What comes back is parsed strictly (`http1`); a connection that misbehaves is dropped.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from terratunnel.errors import RemoteProtocolError, TerratunnelError
+from terratunnel.http1.parser import HeadLimits, ResponseHead, ResponseParser, Trailers
+
+# Above it the source (the stream) gets no more credit; as for the link, short queues keep the road responsive.
+WRITE_HIGH_BYTES: Final = 65_536
+WRITE_LOW_BYTES: Final = 16_384
+# "localhost" is tried on both families without asking a resolver: dev servers listen on either one alone.
+_LOCALHOST: Final = ("127.0.0.1", "::1")
+
+
+class EndpointError(TerratunnelError):
+    """A local endpoint that cannot be used; the sentence says why and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a service listens. `path` is set for a unix socket."""
+
+    host: str
+    port: int
+    tls: bool = False
+    path: str | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Return the endpoint for `http://host:port`, `https://…` or `unix:/path`; raises EndpointError."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:").removeprefix("//")
+        if not path:
+            raise EndpointError(f"The local endpoint {text!r} names no socket; write unix:/path/to/socket.")
+        return Endpoint("localhost", 0, path=path, text=text)
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as error:
+        raise EndpointError(
+            f"The local endpoint {text!r} is not a URL ({error}); write http://localhost:3000."
+        ) from error
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise EndpointError(f"The local endpoint {text!r} is not http://host:port, https://host:port or unix:/path.")
+    if url.path not in ("", "/") or url.query or url.fragment or url.username:
+        raise EndpointError(f"The local endpoint {text!r} may hold a scheme, a host and a port only.")
+    tls = url.scheme == "https"
+    return Endpoint(url.hostname, port or (443 if tls else 80), tls, None, f"{url.scheme}://{url.netloc}")
+
+
+class UpstreamHandler(Protocol):
+    """Who hears from an upstream connection while it serves an exchange."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """A head: interim, final, or the switch to another protocol."""
+
+    def response_data(self, data: bytes) -> None:
+        """Bytes of the body, or of the other protocol."""
+
+    def response_end(self, trailers: Trailers | None) -> None:
+        """The response is complete; the connection is the pool's again, or gone."""
+
+    def upstream_failed(self, sentence: str) -> None:
+        """The connection broke, or broke the rules, before the response was complete."""
+
+    def upstream_room(self) -> None:
+        """The connection's write buffer has drained."""
+
+
+class Transport(Protocol):
+    """What an upstream connection uses of an asyncio transport."""
+
+    def write(self, data: bytes) -> None: ...
+    def writelines(self, parts: list[bytes]) -> None: ...
+    def write_eof(self) -> None: ...
+    def can_write_eof(self) -> bool: ...
+    def is_closing(self) -> bool: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+
+class UpstreamConnection:
+    """One connection to the service; the asyncio protocol of its transport."""
+
+    def __init__(self, pool: "UpstreamPool") -> None:
+        self.idle_until: float = 0.0
+        self.writing_paused: bool = False
+        self.used_before: bool = False
+        self._pool: UpstreamPool = pool
+        self._parser: ResponseParser = ResponseParser(pool.limits)
+        self._handler: UpstreamHandler | None = None
+        self._transport: Transport | None = None
+        self._request_ended: bool = False
+        self._keep_alive: bool = False
+        self._keep_alive_s: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self._transport is not None and not self._transport.is_closing() and not self._parser.unexpected_data
+
+    def begin(self, handler: UpstreamHandler, method: bytes) -> None:
+        """Start an exchange."""
+        self._handler = handler
+        self._request_ended = False
+        self._keep_alive = False
+        self._parser.expect(method)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def writelines(self, parts: list[bytes]) -> None:
+        """Send several pieces with one gathered write."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(parts)
+
+    def request_ended(self) -> None:
+        """The request is complete: the connection can be used again after the response."""
+        self._request_ended = True
+        if self._parser.complete and not self._parser.upgraded:
+            self._release()
+
+    def write_eof(self) -> None:
+        """Half-close: an upgraded connection has nothing more to say to the service."""
+        if self._transport is not None and not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        """Read no more: the stream's window is shut."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Leave the exchange and close once everything is written; the handler hears nothing more."""
+        self._handler = None
+        if self._transport is not None:
+            self._transport.close()
+
+    def drop(self) -> None:
+        """Leave the exchange and close at once; the handler hears nothing more."""
+        self._handler = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ------------------------------------------------------------------ asyncio protocol
+
+    def connection_made(self, transport: object) -> None:
+        """Set the limits of the new connection."""
+        self._transport = cast(Transport, transport)
+        self._transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what the service sent and hand it on."""
+        if self._handler is None:
+            self.drop()
+            return
+        try:
+            self._parser.receive_data(data)
+            self._read_events()
+        except RemoteProtocolError as error:
+            self._fail(f"The local service sent a malformed response: {error}")
+
+    def eof_received(self) -> bool:
+        """The service will send nothing more; True keeps our own direction of an upgraded connection open."""
+        if self._handler is None:
+            return False
+        upgraded = self._parser.upgraded
+        try:
+            self._parser.receive_eof()
+            self._keep_alive = False
+            if upgraded:
+                self._end(None)
+            else:
+                self._read_events()
+        except RemoteProtocolError:
+            self._fail("The local service closed the connection before its response was complete.")
+        return upgraded and not self._request_ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection; an exchange that was under way has failed."""
+        self._pool.forget(self)
+        self._fail("The local service closed the connection before its response was complete.")
+
+    def pause_writing(self) -> None:
+        """The service reads too slowly."""
+        self.writing_paused = True
+
+    def resume_writing(self) -> None:
+        """The service has caught up."""
+        self.writing_paused = False
+        if self._handler is not None:
+            self._handler.upstream_room()
+
+    # ------------------------------------------------------------------ private
+
+    def _read_events(self) -> None:
+        parser = self._parser
+        while self._handler is not None:
+            event = parser.next_event()
+            if event is None:
+                break
+            if isinstance(event, bytes):
+                self._handler.response_data(event)
+            elif isinstance(event, ResponseHead):
+                self._head_received(event)
+            else:
+                self._end(event)
+
+    def _head_received(self, head: ResponseHead) -> None:
+        assert self._handler is not None
+        self._keep_alive = head.keep_alive
+        self._keep_alive_s = float(head.keep_alive_timeout_s or 0)
+        self._handler.response_head(head)
+        if head.status >= 200 and not head.has_body:
+            self._end(None)
+
+    def _end(self, trailers: Trailers | None) -> None:
+        """The response is complete. While the request is not, its rest may still be sent: release() comes later."""
+        handler = self._handler
+        if handler is None:
+            return
+        handler.response_end(trailers)
+        if self._request_ended:
+            self._release()
+
+    def _release(self) -> None:
+        self._handler = None
+        self.used_before = True
+        if self._keep_alive and self.usable:
+            self._pool.release(self, self._keep_alive_s)
+        elif self._transport is not None:
+            self._transport.close()
+
+    def _fail(self, sentence: str) -> None:
+        handler = self._handler
+        self._handler = None
+        if self._transport is not None:
+            self._transport.abort()
+        if handler is not None:
+            handler.upstream_failed(sentence)
+
+
+@dataclass(frozen=True)
+class UpstreamTimeouts:
+    """Seconds. Defaults as in nginx and HAProxy, but for the first byte: a slow handler is normal in development."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 60.0
+    idle_s: float = 90.0
+
+
+@dataclass
+class UpstreamPool:
+    """The connections to one endpoint. `context` verifies the service's certificate where the endpoint is https."""
+
+    endpoint: Endpoint
+    clock: Callable[[], float]
+    timeouts: UpstreamTimeouts = field(default_factory=UpstreamTimeouts)
+    context: ssl.SSLContext | None = None
+    limits: HeadLimits = field(default_factory=HeadLimits)
+    max_idle: int = 128
+
+    def __post_init__(self) -> None:
+        self._idle: list[UpstreamConnection] = []
+        self._all: set[UpstreamConnection] = set()
+
+    def take_idle(self) -> UpstreamConnection | None:
+        """Return the connection used last, if one is there."""
+        now = self.clock()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and connection.idle_until > now:
+                return connection
+            connection.drop()
+        return None
+
+    async def connect(self) -> UpstreamConnection:
+        """Open a connection. Raises OSError (also ssl.SSLError) or TimeoutError; may be cancelled."""
+        async with asyncio.timeout(self.timeouts.connect_s):
+            connection = await self._connect()
+        self._all.add(connection)
+        return connection
+
+    def release(self, connection: UpstreamConnection, keep_alive_s: float) -> None:
+        """Keep a connection for the next exchange; a second short of what the service announced, so that it never races."""
+        limit = min(self.timeouts.idle_s, keep_alive_s - 1.0) if keep_alive_s else self.timeouts.idle_s
+        if limit <= 0 or len(self._idle) >= self.max_idle:
+            connection.drop()
+            return
+        connection.idle_until = self.clock() + limit
+        self._idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection is gone."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Close connections that were idle for too long."""
+        expired = [connection for connection in self._idle if connection.idle_until <= now]
+        for connection in expired:
+            self._idle.remove(connection)
+            connection.drop()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._all):
+            connection.drop()
+
+    async def _connect(self) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        endpoint = self.endpoint
+        made = UpstreamConnection(self)
+        factory = cast(Callable[[], asyncio.BaseProtocol], lambda: made)
+        context = self._context() if endpoint.tls else None
+        server_name = endpoint.host if endpoint.tls else None
+        if endpoint.path is not None:
+            await loop.create_unix_connection(factory, endpoint.path, ssl=context, server_hostname=server_name)
+            return made
+        hosts = _LOCALHOST if endpoint.host == "localhost" else (endpoint.host,)
+        for host in hosts[:-1]:
+            try:
+                await loop.create_connection(factory, host, endpoint.port, ssl=context, server_hostname=server_name)
+                return made
+            except ConnectionRefusedError:
+                pass
+        await loop.create_connection(factory, hosts[-1], endpoint.port, ssl=context, server_hostname=server_name)
+        return made
+
+    def _context(self) -> ssl.SSLContext:
+        if self.context is None:
+            self.context = ssl.create_default_context()
+        return self.context

@@ -1,0 +1,137 @@
+"""The real link: one WebSocket (RFC 6455) with the subprotocol `terratunnel.v1`. Used by the server's acceptor and the client.
+
+After the handshake (`mux.handshake`) a transport is handed to a WebSocketLink, which moves messages between it and a mux connection.
+"""
+
+import asyncio
+import socket
+from typing import Final, Protocol, cast
+
+from terratunnel.mux.link import NOTSENT_LOWAT_BYTES, WRITE_HIGH_BYTES, WRITE_LOW_BYTES, LinkReceiver
+from terratunnel.mux.wsframes import FrameReader, FrameWriter, WebSocketError
+from terratunnel.protocol.frames import MAX_MESSAGE_BYTES
+
+_BINARY: Final = 2
+_CLOSE: Final = 8
+_PING: Final = 9
+_PONG: Final = 10
+# How long a closed link waits for the peer's own Close and FIN before it is dropped.
+CLOSE_TIMEOUT_S: Final = 2.0
+
+
+class Transport(Protocol):
+    """What the link uses of an asyncio transport."""
+
+    def write(self, data: bytes) -> None: ...
+    def writelines(self, parts: list[bytes | memoryview]) -> None: ...
+    def is_closing(self) -> bool: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def get_extra_info(self, name: str, default: object = None) -> object: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+
+class WebSocketLink:
+    """One end of the WebSocket. It is the asyncio protocol of its transport once `start` was called."""
+
+    def __init__(self, transport: Transport, client: bool) -> None:
+        self._transport: Transport = transport
+        self._reader: FrameReader = FrameReader(not client, MAX_MESSAGE_BYTES)
+        self._writer: FrameWriter = FrameWriter(client)
+        self._receiver: LinkReceiver | None = None
+        self._close_sent: bool = False
+
+    def start(self, receiver: LinkReceiver, buffered: bytes) -> None:
+        """Begin: `buffered` are the bytes that came behind the handshake."""
+        self._receiver = receiver
+        keep_kernel_queue_short(self._transport)
+        self._transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        if buffered:
+            self.data_received(buffered)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # ------------------------------------------------------------------ Link
+
+    def send_message(self, parts: list[bytes | memoryview]) -> None:
+        """Send one message with a single gathered write."""
+        if not self._close_sent and not self._transport.is_closing():
+            self._transport.writelines(self._writer.write(_BINARY, parts))
+
+    def close(self, code: int, reason: str) -> None:
+        """Send Close; the transport is closed when the peer answers, or after a moment."""
+        if self._close_sent or self._transport.is_closing():
+            return
+        payload = code.to_bytes(2, "big") + reason.encode("utf-8", "replace")[:120].decode("utf-8", "ignore").encode()
+        self._transport.writelines(self._writer.write(_CLOSE, [payload]))
+        self._close_sent = True
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    # ------------------------------------------------------------------ asyncio protocol
+
+    def connection_made(self, transport: object) -> None:
+        """Nothing: the transport was connected before the handshake."""
+
+    def data_received(self, data: bytes) -> None:
+        """Read frames and hand messages on."""
+        try:
+            messages = self._reader.receive_data(data)
+        except WebSocketError as error:
+            self.close(error.code, error.reason)
+            self._lose(error.reason)
+            return
+        for opcode, payload in messages:
+            if opcode == _BINARY:
+                if self._receiver is not None:
+                    self._receiver.message_received(payload)
+            else:
+                self._control_received(opcode, payload)
+
+    def eof_received(self) -> bool:
+        """The peer will send nothing more: a link has no half-closed state."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the receiver."""
+        self._lose(str(exc) if exc else "the connection was closed")
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        if self._receiver is not None:
+            self._receiver.pause_sending()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has drained."""
+        if self._receiver is not None:
+            self._receiver.resume_sending()
+
+    # ------------------------------------------------------------------ private
+
+    def _control_received(self, opcode: int, payload: bytes) -> None:
+        if opcode == _PING:
+            if not self._close_sent and not self._transport.is_closing():
+                self._transport.writelines(self._writer.write(_PONG, [payload]))
+        elif opcode == _CLOSE:
+            reason = payload[2:].decode("utf-8", "replace")
+            self.close(1000, "")
+            self._transport.close()
+            self._lose(reason or "the peer closed the link")
+
+    def _lose(self, reason: str) -> None:
+        receiver = self._receiver
+        self._receiver = None
+        if receiver is not None:
+            receiver.link_lost(reason)
+
+
+def keep_kernel_queue_short(transport: Transport) -> None:
+    """Let the kernel hold little that is not yet sent, so that small exchanges can overtake bulk (Linux)."""
+    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
