@@ -12,7 +12,7 @@ from tests.house.tree import ROOT, name, project_files, python_files, tree
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 # Strings in that form that are no variables -> what they are.
-NOT_VARIABLES: dict[str, str] = {}
+NOT_VARIABLES = {"TCP_NOTSENT_LOWAT": "an option of sockets"}
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 DOCUMENTED = re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", EXAMPLE, re.MULTILINE)
@@ -24,8 +24,10 @@ MACHINE = re.compile(
 )
 
 
-def strings(module: ast.Module) -> set[str]:
-    return {node.value for node in ast.walk(module) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+def variable_names(module: ast.Module) -> set[str]:
+    """Strings that look like the name of a variable, however the code comes to read it."""
+    texts = [node.value for node in ast.walk(module) if isinstance(node, ast.Constant)]
+    return {text for text in texts if isinstance(text, str) and VARIABLE.fullmatch(text)}
 
 
 def option_variables(command: click.Command) -> set[str]:
@@ -40,7 +42,7 @@ def option_variable(option: click.Parameter) -> list[str]:
 
 
 def read_variables() -> set[str]:
-    written = {text for path in python_files("terratunnel") for text in strings(tree(path)) if VARIABLE.fullmatch(text)}
+    written = {text for path in python_files("terratunnel") for text in variable_names(tree(path))}
     return (written | option_variables(main)) - set(NOT_VARIABLES)
 
 
@@ -50,6 +52,13 @@ def test_every_variable_that_the_code_reads_is_in_the_example() -> None:
 
 def test_every_variable_in_the_example_is_read_by_the_code() -> None:
     assert sorted(set(DOCUMENTED) - read_variables()) == []
+
+
+@pytest.mark.parametrize(
+    "source", ["os.environ['SOME_NAME']", "getenv('SOME_NAME', '1')", "option('--some', envvar='SOME_NAME')"]
+)
+def test_a_variable_is_found_however_it_is_read(source: str) -> None:
+    assert variable_names(ast.parse(source)) == {"SOME_NAME"}
 
 
 def test_the_example_names_each_variable_once() -> None:
@@ -77,6 +86,16 @@ def test_every_requirement_is_pinned_with_hashes(requirements: Path) -> None:
 def test_every_module_says_what_it_is_for() -> None:
     code = python_files("terratunnel", "bench", "fuzz", "tests/house")
     assert [name(path) for path in code if not ast.get_docstring(tree(path))] == []
+
+
+@pytest.mark.parametrize("line", ["cd /ro~ot/x", "open('/ho~me/ann/a')", "see https://py~pi.org/x", "(/wo~rk/main)"])
+def test_a_machine_or_registry_is_found(line: str) -> None:
+    assert MACHINE.search(line.replace("~", ""))
+
+
+@pytest.mark.parametrize("line", ["GET /a/work/1", "terratunnel.example.com/home", "docs/root/x", "/workers/1"])
+def test_a_path_of_the_web_is_no_machine(line: str) -> None:
+    assert not MACHINE.search(line)
 
 
 def test_no_file_tells_of_one_machine_or_registry() -> None:
