@@ -5,7 +5,7 @@ from typing import Final
 
 from terratunnel.http1.buffer import Buffer
 from terratunnel.http1.errors import BadMessage, bad_request
-from terratunnel.http1.fields import CRLF, KIND_MASK, ORDINARY, Fields, split_line
+from terratunnel.http1.fields import CRLF, ORDINARY, Fields, split_line
 
 _MAX_SIZE_DIGITS: Final = 15  # below 2**60
 _HEX: Final = b"0123456789ABCDEFabcdef"
@@ -46,8 +46,11 @@ class Body:
         self._left -= len(data)
         return data or None
 
-    def end_of_input(self) -> bool:
-        """Whether the body may end because the connection did."""
+    def receive_eof(self) -> None:
+        """The connection ended: no more bytes will come."""
+
+    def is_whole(self) -> bool:
+        """Whether all data has come, so that only the end is still to be told."""
         return self._left == 0
 
 
@@ -62,9 +65,8 @@ class UntilCloseBody(Body):
     def next_event(self, buffer: Buffer) -> "bytes | Trailers | None":
         return buffer.take(_EVERYTHING) or (Trailers([]) if self._left == 0 else None)
 
-    def end_of_input(self) -> bool:
+    def receive_eof(self) -> None:
         self._left = 0
-        return True
 
 
 class ChunkedBody(Body):
@@ -100,13 +102,12 @@ class ChunkedBody(Body):
         self._after_data = self._left == 0
         return data or None
 
-    def end_of_input(self) -> bool:
+    def is_whole(self) -> bool:
         return False
 
     def _read_size(self, buffer: Buffer) -> bool:
         if self._after_data:
-            rest = _take_line(buffer, len(CRLF))
-            if rest is None:
+            if not buffer.skip(CRLF) and _take_line(buffer, len(CRLF)) is None:
                 return False
             self._after_data = False
         line = _take_line(buffer, _MAX_SIZE_DIGITS + len(CRLF))
@@ -134,8 +135,8 @@ class ChunkedBody(Body):
         self._trailer_lines += 1
         if self._trailer_lines > self._max_fields:
             raise BadMessage(431, f"The trailers have more than {self._max_fields} fields.")
-        name, value, entry = split_line(line)
-        if entry & KIND_MASK == ORDINARY and name.lower() not in _NOT_IN_TRAILERS:
+        name, value, kind = split_line(line)
+        if kind == ORDINARY and name.lower() not in _NOT_IN_TRAILERS:
             self._trailers.append((name, value))
 
 

@@ -8,7 +8,8 @@ _CRLF: Final = b"\r\n"
 
 
 class Buffer:
-    """`_data` from `_pos` on is read first, then `_later`. `_partial` is the unfinished thing `take_until` awaits."""
+    """`_data` from `_pos` on is read first, then `_later`; `_data` is empty when all of it is read.
+    `_partial` is the unfinished thing that `take_until` awaits."""
 
     __slots__ = ("_checked", "_data", "_later", "_partial", "_pos", "_searched")
 
@@ -24,9 +25,8 @@ class Buffer:
         return len(self._data) - self._pos + len(self._later) + len(self._partial)
 
     def feed(self, data: bytes) -> None:
-        if self._pos == len(self._data) and not self._later:
+        if not self._data and not self._later:
             self._data = data
-            self._pos = 0
         else:
             self._later += data
 
@@ -34,20 +34,15 @@ class Buffer:
         """Up to `limit` of the next bytes; b"" when there are none."""
         data = self._data
         start = self._pos
-        if start == len(data):
+        if not data:
             if not self._later:
                 return b""
             data = self._next_data()
-            start = 0
         if start == 0 and len(data) <= limit:
             self._data = b""
             return data
         end = start + limit
-        if end >= len(data):
-            self._data = b""
-            self._pos = 0
-        else:
-            self._pos = end
+        self._move_to(end)
         return data[start:end]
 
     def take_until(self, marker: bytes, limit: int) -> bytes | None:
@@ -58,14 +53,16 @@ class Buffer:
             start = self._pos
             end = data.find(marker, start, start + limit)
             if end >= 0:
-                after = end + len(marker)
-                if after == len(data):
-                    self._data = b""
-                    self._pos = 0
-                else:
-                    self._pos = after
+                self._move_to(end + len(marker))
                 return data[start:end]
         return self._take_partial(marker, limit)
+
+    def skip(self, expected: bytes) -> bool:
+        """Read past `expected` when it is what comes next and all of it is here."""
+        if self._partial or not self._data.startswith(expected, self._pos):
+            return False
+        self._move_to(self._pos + len(expected))
+        return True
 
     def waiting(self) -> int:
         """Bytes of the unfinished thing that `take_until` awaits."""
@@ -88,11 +85,17 @@ class Buffer:
         self._end_partial()
         return everything
 
+    def _move_to(self, pos: int) -> None:
+        if pos < len(self._data):
+            self._pos = pos
+        else:
+            self._data = b""
+            self._pos = 0
+
     def _next_data(self) -> bytes:
         data = bytes(self._later)
         self._later.clear()
         self._data = data
-        self._pos = 0
         return data
 
     def _take_partial(self, marker: bytes, limit: int) -> bytes | None:

@@ -10,24 +10,25 @@ Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 CRLF: Final = b"\r\n"
 
-# What a field means to us. ORDINARY must be 0: the common path asks only "is it special?".
+# What a field means to us, as bits: a set of kinds is one int, and ORDINARY is false.
 ORDINARY: Final = 0
 HOST: Final = 1
 CONTENT_LENGTH: Final = 2
-TRANSFER_ENCODING: Final = 3
-CONNECTION: Final = 4
-UPGRADE: Final = 5
-EXPECT: Final = 6
-KEEP_ALIVE: Final = 7
-HOP_BY_HOP: Final = 8
-X_FORWARDED_FOR: Final = 9
-X_FORWARDED_HOST: Final = 10
-X_FORWARDED_PROTO: Final = 11
-FORWARDED: Final = 12
-X_REQUEST_ID: Final = 13
+TRANSFER_ENCODING: Final = 4
+CONNECTION: Final = 8
+UPGRADE: Final = 16
+EXPECT: Final = 32
+KEEP_ALIVE: Final = 64
+HOP_BY_HOP: Final = 128
+X_FORWARDED_FOR: Final = 256
+X_FORWARDED_HOST: Final = 512
+X_FORWARDED_PROTO: Final = 1024
+FORWARDED: Final = 2048
+X_REQUEST_ID: Final = 4096
 
-KIND_MASK: Final = 31
-_MEMORABLE: Final = 32  # beside the kind in the table of names: a line with this name may be remembered
+HOP_KINDS: Final = TRANSFER_ENCODING | CONNECTION | KEEP_ALIVE | HOP_BY_HOP
+FRAMING: Final = HOST | CONTENT_LENGTH | UPGRADE | HOP_KINDS  # what may not be believed of a stranger's list
+_UNKNOWN: Final = 8192  # a name not seen yet: it must be checked before it has a kind
 
 _KINDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -73,14 +74,18 @@ class FieldLine:
     """One checked line, never changed once read. `number` and `tokens` hold what the value says, by kind:
     Content-Length (-1: malformed), Keep-Alive timeout (-1: none), Host and Transfer-Encoding (-1: not acceptable)."""
 
-    __slots__ = ("kind", "name", "number", "tokens", "value")
+    __slots__ = ("kind", "number", "pair", "tokens", "value")
 
     def __init__(self, name: bytes, value: bytes, kind: int) -> None:
-        self.name: bytes = name
+        self.pair: tuple[bytes, ...] = (name, value)
         self.value: bytes = value
         self.kind: int = kind
         self.number: int = 0
         self.tokens: tuple[bytes, ...] = ()
+        if kind:
+            self._read_value(value, kind)
+
+    def _read_value(self, value: bytes, kind: int) -> None:
         if kind == CONTENT_LENGTH:
             self.number = length_of(value)
         elif kind == HOST:
@@ -93,37 +98,66 @@ class FieldLine:
             self.tokens = tuple(tokens(value))
 
 
+class FieldBlock:
+    """The lines of one head: `items` is all of them as `[name, value, …]`; the special ones and their places beside."""
+
+    __slots__ = ("items", "places", "special")
+
+    def __init__(self) -> None:
+        self.items: list[bytes] = []
+        self.special: list[FieldLine] = []
+        self.places: list[int] = []
+
+
 _remembered: Final[dict[bytes, FieldLine]] = {}
 _names: Final[dict[bytes, int]] = {}
+_harmless_names: Final[set[bytes]] = set()  # those of _names that are of no FRAMING kind
 
 
-def read_lines(block: bytes, max_fields: int) -> list[FieldLine]:
+def read_block(raw: bytes, max_fields: int) -> FieldBlock:
     """Every line of a block of fields (no final CRLF). Raises BadMessage: 431 for too many, else 400."""
-    raw_lines = block.split(CRLF)
+    block = FieldBlock()
+    if not raw:
+        return block
+    raw_lines = raw.split(CRLF)
     if len(raw_lines) > max_fields:
         raise BadMessage(431, f"The message has more than {max_fields} fields.")
     remembered = _remembered
-    return [remembered.get(raw) or _learn_line(raw) for raw in raw_lines]
+    items = block.items
+    for raw_line in raw_lines:
+        line = remembered.get(raw_line)
+        if line is None:
+            line = _learn_line(raw_line)
+        if line.kind:
+            block.special.append(line)
+            block.places.append(len(items))
+        items += line.pair
+    return block
 
 
 def split_line(raw: bytes) -> tuple[bytes, bytes, int]:
-    """Name, value and the entry of the name's table, all checked."""
+    """Name, value and kind, all checked."""
     name, colon, rest = raw.partition(b":")
-    entry = _names.get(name, -1)
-    if entry < 0 or not colon:
-        entry = _learn_name(name, colon)
+    kind = _names.get(name, _UNKNOWN)
+    if kind == _UNKNOWN or not colon:
+        kind = _learn_name(name, colon)
     value = rest.strip(_BLANKS)
     if len(value.translate(None, CONTROLS)) != len(value):
         raise bad_request("A field value holds a control character.")
-    return name, value, entry
+    return name, value, kind
+
+
+def framing_places(items: list[bytes], start: int) -> list[int]:
+    """Where in `[…, name, value, …]` from `start` on fields of a FRAMING kind are. Raises BadMessage for a bad name."""
+    harmless = _harmless_names
+    places = [place for place in range(start, len(items), 2) if items[place] not in harmless]
+    return [place for place in places if kind_of(items[place]) & FRAMING]
 
 
 def kind_of(name: bytes) -> int:
     """The kind of a field name; raises BadMessage when it is no token."""
-    entry = _names.get(name, -1)
-    if entry < 0:
-        entry = _learn_name(name, b":")
-    return entry & KIND_MASK
+    kind = _names.get(name, _UNKNOWN)
+    return kind if kind != _UNKNOWN else _learn_name(name, b":")
 
 
 def first(fields: Fields, lowername: bytes) -> bytes | None:
@@ -161,9 +195,9 @@ def _timeout_of(value: bytes) -> int:
 
 
 def _learn_line(raw: bytes) -> FieldLine:
-    name, value, entry = split_line(raw)
-    line = FieldLine(name, value, entry & KIND_MASK)
-    if entry & _MEMORABLE and len(raw) <= _MAX_LINE:
+    name, value, kind = split_line(raw)
+    line = FieldLine(name, value, kind)
+    if len(raw) <= _MAX_LINE and name.lower() in _MEMORABLE_NAMES:
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
         _remembered[raw] = line
@@ -175,15 +209,15 @@ def _learn_name(name: bytes, colon: bytes) -> int:
         raise bad_request("A field line has no colon.")
     if not is_token(name):
         raise bad_request(_why_no_token(name))
-    lower = name.lower()
-    entry = _KINDS.get(lower, ORDINARY)
-    if lower in _MEMORABLE_NAMES:
-        entry |= _MEMORABLE
+    kind = _KINDS.get(name.lower(), ORDINARY)
     if len(name) <= _MAX_LINE:
         if len(_names) >= _MAX_REMEMBERED:
             _names.clear()
-        _names[name] = entry
-    return entry
+            _harmless_names.clear()
+        _names[name] = kind
+        if not kind & FRAMING:
+            _harmless_names.add(name)
+    return kind
 
 
 def _why_no_token(name: bytes) -> str:

@@ -6,32 +6,31 @@ from typing import Final
 from terratunnel.http1.bodies import Trailers
 from terratunnel.http1.errors import bad_request
 from terratunnel.http1.fields import (
-    CONNECTION,
     CONTENT_LENGTH,
     CONTROLS,
     FORWARDED,
-    HOP_BY_HOP,
+    HOP_KINDS,
     HOST,
-    KEEP_ALIVE,
-    ORDINARY,
-    TRANSFER_ENCODING,
     UPGRADE,
     X_FORWARDED_FOR,
     X_FORWARDED_HOST,
     X_FORWARDED_PROTO,
     X_REQUEST_ID,
+    framing_places,
     is_token,
     kind_of,
     length_of,
 )
 from terratunnel.http1.heads import RequestHead, ResponseHead, check_method, check_target
+from terratunnel.http1.hosts import is_authority
 from terratunnel.http1.sections import Section
 
-_HOP_FIELDS: Final = 1 << CONNECTION | 1 << KEEP_ALIVE | 1 << HOP_BY_HOP | 1 << TRANSFER_ENCODING
-_REPLACED: Final = (
-    1 << X_FORWARDED_FOR | 1 << X_FORWARDED_HOST | 1 << X_FORWARDED_PROTO | 1 << FORWARDED | 1 << X_REQUEST_ID
-)
+_REPLACED: Final = X_FORWARDED_FOR | X_FORWARDED_HOST | X_FORWARDED_PROTO | FORWARDED | X_REQUEST_ID
 _MAX_REQUEST_ID: Final = 128
+
+# What is added for a visitor who sent none of these fields; a visitor asks for many things from one host.
+_remembered: Final[dict[tuple[bytes, bytes, bytes], list[bytes]]] = {}
+_MAX_REMEMBERED: Final = 1024
 
 # RFC 9110 §7.6.1 forbids nominating a field meant for all recipients; someone who does wants us to drop a credential,
 # a limit or a trace of himself on the way. Such nominations are passed over.
@@ -92,9 +91,9 @@ def response_items(head: ResponseHead) -> list[bytes]:
     section = head.section
     forwarded = section.forwarded
     if forwarded is None:
-        stripped = _HOP_FIELDS if head.upgrade is not None else _HOP_FIELDS | 1 << UPGRADE
+        stripped = HOP_KINDS if head.upgrade is not None else HOP_KINDS | UPGRADE
         if head.status < 200 or head.status == 204:
-            stripped |= 1 << CONTENT_LENGTH  # RFC 9110 §8.6: must not be sent with these
+            stripped |= CONTENT_LENGTH  # RFC 9110 §8.6: must not be sent with these
         forwarded = _end_to_end(section, stripped)
         section.forwarded = forwarded
     items = [head.code, head.reason]
@@ -113,10 +112,8 @@ def check_request_items(items: list[bytes]) -> RequestMeta:
     method = items[0]
     check_method(method)
     meta = RequestMeta(method, items[1])
-    for index in range(2, len(items), 2):
-        kind = kind_of(items[index])
-        if kind:
-            _note_request(meta, kind, items[index + 1])
+    for place in framing_places(items, 2):
+        _note_request(meta, kind_of(items[place]), items[place + 1])
     if not meta.host:
         raise bad_request("The request has no Host field.")
     check_target(method, meta.target, meta.host)
@@ -132,10 +129,8 @@ def check_response_items(items: list[bytes], request_method: bytes) -> ResponseM
     status = int(code)
     bodiless = status < 200 or status == 204 or status == 304 or request_method == b"HEAD"
     meta = ResponseMeta(status, items[1], not bodiless)
-    for index in range(2, len(items), 2):
-        kind = kind_of(items[index])
-        if kind:
-            _note_response(meta, kind, items[index + 1])
+    for place in framing_places(items, 2):
+        _note_response(meta, kind_of(items[place]), items[place + 1])
     if status == 101 and meta.upgrade is None:
         raise bad_request("A 101 response does not name the protocol it switches to.")
     return meta
@@ -144,54 +139,73 @@ def check_response_items(items: list[bytes], request_method: bytes) -> ResponseM
 def check_trailer_items(items: list[bytes]) -> None:
     """Check trailers that came over the link. Raises BadMessage."""
     _check_shape(items, 0)
-    for index in range(0, len(items), 2):
-        if kind_of(items[index]) != ORDINARY:
-            raise bad_request("A trailer field would change the framing or route of its message.")
+    if framing_places(items, 0):
+        raise bad_request("A trailer field would change the framing or route of its message.")
 
 
 def _forwarded(section: Section, client_ip: bytes, proto: bytes) -> list[bytes]:
-    stripped = _HOP_FIELDS | _REPLACED
+    stripped = HOP_KINDS | _REPLACED
     if section.upgrade is None:
-        stripped |= 1 << UPGRADE
+        stripped |= UPGRADE
     items = _end_to_end(section, stripped)
-    theirs = _values(section, X_FORWARDED_FOR)
-    items += (b"X-Forwarded-For", b", ".join([*theirs, client_ip]))
-    items += (b"X-Forwarded-Host", section.host, b"X-Forwarded-Proto", proto)
-    items += (b"Forwarded", _forwarded_value(section, client_ip, proto), b"X-Request-Id")
-    section.request_id = _own_request_id(section)
+    if section.seen & _REPLACED:
+        section.request_id = _own_request_id(section)
+        theirs = b", ".join(section.values(X_FORWARDED_FOR))
+        items += _added(section.host, client_ip, proto, theirs, b", ".join(section.values(FORWARDED)))
+        return items
+    key = (section.host, client_ip, proto)
+    added = _remembered.get(key)
+    if added is None:
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        added = _added(section.host, client_ip, proto, b"", b"")
+        _remembered[key] = added
+    items += added
     return items
 
 
 def _end_to_end(section: Section, stripped: int) -> list[bytes]:
-    items: list[bytes] = []
-    if not section.seen & stripped and not section.nominated:
-        for line in section.lines:
-            items += (line.name, line.value)
-        return items
-    nominated = [name for name in section.nominated if name not in _NEVER_NOMINATED]
-    for line in section.lines:
-        if stripped >> line.kind & 1 == 0 and not (nominated and line.name.lower() in nominated):
-            items += (line.name, line.value)
+    block = section.block
+    items = block.items[:]
+    if section.seen & stripped:
+        for n in range(len(block.special) - 1, -1, -1):
+            if block.special[n].kind & stripped:
+                start, end = block.places[n], block.places[n] + 2
+                del items[start:end]
+    if section.nominated:
+        return _without_nominated(items, section.nominated)
     return items
 
 
-def _values(section: Section, kind: int) -> list[bytes]:
-    return [line.value for line in section.lines if line.kind == kind and line.value] if section.has(kind) else []
+def _without_nominated(items: list[bytes], nominated: tuple[bytes, ...]) -> list[bytes]:
+    kept: list[bytes] = []
+    for name, value in zip(items[::2], items[1::2], strict=True):
+        lower = name.lower()
+        if lower not in nominated or lower in _NEVER_NOMINATED:
+            kept += (name, value)
+    return kept
 
 
-def _forwarded_value(section: Section, client_ip: bytes, proto: bytes) -> bytes:
+def _added(host: bytes, client_ip: bytes, proto: bytes, their_for: bytes, their_forwarded: bytes) -> list[bytes]:
+    """Our own fields, after what the visitor's proxies said. X-Request-Id comes last and awaits its value."""
+    addresses = their_for + b", " + client_ip if their_for else client_ip
+    items = [b"X-Forwarded-For", addresses, b"X-Forwarded-Host", host, b"X-Forwarded-Proto", proto]
+    items += (b"Forwarded", _forwarded_value(host, client_ip, proto, their_forwarded), b"X-Request-Id")
+    return items
+
+
+def _forwarded_value(host: bytes, client_ip: bytes, proto: bytes, theirs: bytes) -> bytes:
     """RFC 7239: the visitor's elements, then ours. One whose quotes do not close would swallow ours: it is dropped."""
-    theirs = b", ".join(_values(section, FORWARDED))
-    host = section.host if is_token(section.host) else b'"' + section.host + b'"'
+    quoted = host if is_token(host) else b'"' + host + b'"'
     node = b'"[' + client_ip + b']"' if b":" in client_ip else client_ip
-    ours = b"for=" + node + b";host=" + host + b";proto=" + proto
+    ours = b"for=" + node + b";host=" + quoted + b";proto=" + proto
     if not theirs or theirs.count(b'"') % 2 or b"\\" in theirs:
         return ours
     return theirs + b", " + ours
 
 
 def _own_request_id(section: Section) -> bytes:
-    values = _values(section, X_REQUEST_ID)
+    values = section.values(X_REQUEST_ID)
     if len(values) == 1 and len(values[0]) <= _MAX_REQUEST_ID and is_token(values[0]):
         return values[0]
     return b""
@@ -209,12 +223,14 @@ def _note_request(meta: RequestMeta, kind: int, value: bytes) -> None:
     if kind == HOST:
         if meta.host:
             raise bad_request("The request has several Host fields.")
+        if not is_authority(value):
+            raise bad_request("The Host field is not host[:port].")
         meta.host = value
     elif kind == CONTENT_LENGTH:
         meta.content_length = _length(value, meta.content_length)
     elif kind == UPGRADE:
         meta.upgrade = value
-    elif _HOP_FIELDS >> kind & 1:
+    else:
         raise bad_request("A field of one hop came over the link.")
 
 
@@ -227,7 +243,7 @@ def _note_response(meta: ResponseMeta, kind: int, value: bytes) -> None:
         if meta.status != 101:
             raise bad_request("A field of one hop came over the link.")
         meta.upgrade = value
-    elif _HOP_FIELDS >> kind & 1:
+    elif kind != HOST:
         raise bad_request("A field of one hop came over the link.")
 
 

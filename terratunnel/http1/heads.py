@@ -10,7 +10,6 @@ from terratunnel.http1.sections import Section
 _METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"))
 # RFC 9112 §3.2: no white space, no fragment. Bytes above 0x7F are obsolete, harmless and kept.
 _NOT_IN_TARGET: Final = CONTROLS + b"\t #"
-_H2C: Final = b"h2c"
 
 
 class RequestHead:
@@ -165,9 +164,3 @@ def read_status_line(line: bytes) -> StatusLine:
     if len(reason.translate(None, CONTROLS)) != len(reason):
         raise bad_request("The reason phrase holds a control character.")
     return StatusLine(code, reason, minor_version)
-
-
-def accepts_upgrade(upgrade: bytes) -> bool:
-    """A switch to HTTP/2 would carry requests past this reading of HTTP, so such an offer is passed over."""
-    lower = upgrade.lower()
-    return _H2C not in lower and b"http/" not in lower

@@ -5,33 +5,28 @@ from typing import Final
 
 _NAME: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 _IPV6: Final = b"ABCDEFabcdef0123456789:."
+_MAX_PORT_DIGITS: Final = 5
+
+_hostnames: Final[dict[bytes, str]] = {}
+_MAX_REMEMBERED: Final = 1024
+_MAX_LENGTH: Final = 261  # 255 for a name in DNS, and a port; longer ones are not worth remembering
 
 
 def is_authority(host: bytes) -> bool:
     """True for `host[:port]` where host is a name, an IPv4 address or a bracketed IPv6 address."""
-    name = host
-    if host.startswith(b"["):
-        name, bracket, rest = host[1:].partition(b"]")
-        allowed = _IPV6
-        if not bracket or b":" not in name:
-            return False
-        colon, port = rest[:1], rest[1:]
-    else:
-        name, colon, port = host.partition(b":")
-        allowed = _NAME
-    if not name or name.translate(None, allowed):
-        return False
-    if not colon:
-        return True
-    return colon == b":" and port.isdigit() and len(port) <= 5
+    return hostname(host) != ""
 
 
 def hostname(host: bytes) -> str:
-    """The name in a checked Host value: lower case, no port, no final dot; IPv6 keeps its brackets."""
-    lower = host.lower()
-    if lower.startswith(b"["):
-        return (lower.partition(b"]")[0] + b"]").decode("ascii")
-    return lower.partition(b":")[0].removesuffix(b".").decode("ascii")
+    """The name in a Host value: lower case, no port, no final dot; IPv6 keeps its brackets. Empty: no `host[:port]`."""
+    name = _hostnames.get(host)
+    if name is None:
+        name = _read(host)
+        if len(host) <= _MAX_LENGTH:
+            if len(_hostnames) >= _MAX_REMEMBERED:
+                _hostnames.clear()
+            _hostnames[host] = name
+    return name
 
 
 def subdomain_of(name: str, domain: str) -> str | None:
@@ -44,3 +39,24 @@ def subdomain_of(name: str, domain: str) -> str | None:
 
 def is_apex(name: str, domain: str) -> bool:
     return name == domain
+
+
+def _read(host: bytes) -> str:
+    if host.startswith(b"["):
+        address, bracket, port = host[1:].partition(b"]")
+        if b":" not in address or address.translate(None, _IPV6):
+            return ""
+        name = b"[" + address + bracket
+    else:
+        name = host.partition(b":")[0]
+        port = host.removeprefix(name)
+        if name.translate(None, _NAME):
+            return ""
+    if port and not _is_port(port):
+        return ""
+    return name.lower().removesuffix(b".").decode("ascii")
+
+
+def _is_port(port: bytes) -> bool:
+    digits = port.removeprefix(b":")
+    return port.startswith(b":") and digits.isdigit() and len(digits) <= _MAX_PORT_DIGITS

@@ -3,16 +3,15 @@ Rule: whatever could be read in two ways is refused (RFC 9112 §11); after an er
 
 from typing import Final
 
-from terratunnel.errors import LocalProtocolError, RemoteProtocolError
+from terratunnel.errors import LocalProtocolError
 from terratunnel.http1.bodies import Body, ChunkedBody, Trailers, UntilCloseBody
 from terratunnel.http1.buffer import Buffer
 from terratunnel.http1.errors import BadMessage, bad_request
-from terratunnel.http1.fields import CRLF, read_lines
+from terratunnel.http1.fields import CRLF, read_block
 from terratunnel.http1.heads import (
     RequestHead,
     ResponseHead,
     StatusLine,
-    accepts_upgrade,
     check_method,
     check_target,
     minor_version_of,
@@ -47,13 +46,14 @@ class HeadLimits:
 class MessageParser:
     """What both directions share: the buffer, the body and the one failure."""
 
-    __slots__ = ("_body", "_buffer", "_limits", "_state", "complete")
+    __slots__ = ("_body", "_buffer", "_limits", "_starved", "_state", "complete")
 
     def __init__(self, limits: HeadLimits, state: int) -> None:
         self._limits: HeadLimits = limits
         self._buffer: Buffer = Buffer()
         self._state: int = state
         self._body: Body | None = None
+        self._starved: bool = False  # everything received was looked at and more is needed
         self.complete: bool = False
 
     @property
@@ -70,26 +70,27 @@ class MessageParser:
         """Take bytes in; call next_event until it gives None."""
         if self._state != _FAILED:
             self._buffer.feed(data)
+            self._starved = False
 
     def take_buffered(self) -> bytes:
         """All bytes not given out: what follows a head that switched protocols."""
         return self._buffer.take_all()
 
-    def _take_head(self) -> bytes | None:
+    def _check_half_head(self) -> None:
+        """What has come of a head so far must still be able to become one."""
         limit = self._limits.max_head_bytes
-        head = self._buffer.take_until(_HEAD_END, limit)
-        if head is None and self._buffer.waiting():
-            if self._buffer.has_bare_newline(limit):
-                raise bad_request("A line of the head does not end in CR LF.")
-            if self._buffer.waiting() >= limit:
-                raise BadMessage(*self._too_long(self._buffer.take_all()))
-        return head
+        if self._buffer.has_bare_newline(limit):
+            raise _bare_newline()
+        if self._buffer.waiting() < limit:
+            return
+        if CRLF in self._buffer.take_all()[2:limit]:
+            raise BadMessage(431, f"The head is longer than {limit} bytes.")
+        raise BadMessage(414, f"The first line is longer than {limit} bytes.")
 
-    def _too_long(self, head: bytes) -> tuple[int, str]:
-        limit = self._limits.max_head_bytes
-        if CRLF in head[2:limit]:
-            return 431, f"The head is longer than {limit} bytes."
-        return 414, f"The first line is longer than {limit} bytes."
+    def _check_newlines(self, head: bytes) -> None:
+        """Of a refused head a bare newline is told first, because in parts it would have been seen first."""
+        if head.count(b"\n") != head.count(CRLF):
+            raise _bare_newline()
 
     def _next_of_body(self) -> bytes | Trailers | None:
         assert self._body is not None
@@ -107,6 +108,10 @@ class MessageParser:
         self._state = _FAILED
         self._body = None
         self._buffer.take_all()
+
+
+def _bare_newline() -> BadMessage:
+    return bad_request("A line of the head does not end in CR LF.")
 
 
 class RequestParser(MessageParser):
@@ -139,10 +144,15 @@ class RequestParser(MessageParser):
         self._state = _HEAD
 
     def _next_head(self) -> RequestHead | None:
-        raw = self._take_head()
+        raw = self._buffer.take_until(_HEAD_END, self._limits.max_head_bytes)
         if raw is None:
+            self._check_half_head()
             return None
-        head = self._read_head(raw)
+        try:
+            head = self._read_head(raw)
+        except BadMessage:
+            self._check_newlines(raw)
+            raise
         if head.chunked:
             self._body = ChunkedBody(self._limits.max_head_bytes, self._limits.max_fields)
             self._state = _BODY
@@ -170,11 +180,9 @@ class RequestParser(MessageParser):
         """Everything after the target. Clients repeat it, so the last one is remembered for its connection."""
         version, _, block = rest.partition(CRLF)
         minor_version = minor_version_of(version)
-        section = Section(read_lines(block, self._limits.max_fields) if block else [], minor_version)
-        section.require_host()
-        upgrade = section.upgrade
-        if upgrade is not None and (section.chunked or section.content_length or not accepts_upgrade(upgrade)):
-            section.upgrade = None
+        section = Section(read_block(block, self._limits.max_fields), minor_version)
+        if not section.host:
+            section.require_host()
         if len(rest) <= _MAX_REMEMBERED_HEAD:
             self._last = rest
             self._last_section = section
@@ -184,12 +192,13 @@ class RequestParser(MessageParser):
 class ResponseParser(MessageParser):
     """Responses on one upstream connection. Each is announced with expect(), because the method decides its framing."""
 
-    __slots__ = ("_interim", "_last", "_last_line", "_last_section", "_method", "upgraded")
+    __slots__ = ("_eof", "_interim", "_last", "_last_line", "_last_section", "_method", "upgraded")
 
     def __init__(self, limits: HeadLimits) -> None:
         super().__init__(limits, _IDLE)
         self._method: bytes = b""
         self._interim: int = 0
+        self._eof: bool = False
         self._last: bytes = b""
         self._last_line: StatusLine | None = None
         self._last_section: Section | None = None
@@ -207,33 +216,56 @@ class ResponseParser(MessageParser):
         self._method = method
         self._interim = 0
         self._state = _HEAD
+        self._starved = True
         self.complete = False
 
     def next_event(self) -> ResponseHead | bytes | Trailers | None:
-        """The next part of the response; None: more bytes are needed, or the response is complete."""
+        """The next part of the response; None: more bytes are needed, or the response is complete.
+        Raises BadMessage also when more would be needed and the connection has ended."""
         try:
-            if self._state == _HEAD:
-                return self._next_head()
-            if self._state == _BODY:
-                return self._next_of_body()
+            event = self._next_event()
         except BadMessage:
             self._fail()
             raise
+        if event is None:
+            self._starved = True
+            if self._eof:
+                self._check_end()
+        return event
+
+    def receive_eof(self) -> None:
+        """The upstream closed: ends a body that only this can end. Raises BadMessage for half a response; when
+        events are still to be fetched, next_event does so after the last one."""
+        self._eof = True
+        if self._body is not None:
+            self._body.receive_eof()
+        if self._starved:
+            self._check_end()
+
+    def _next_event(self) -> ResponseHead | bytes | Trailers | None:
+        if self._state == _HEAD:
+            return self._next_head()
+        if self._state == _BODY:
+            return self._next_of_body()
         if self._state == _OPAQUE:
             return self._buffer.take_all() or None
         return None
 
-    def receive_eof(self) -> None:
-        """The upstream closed. Ends a body that only the close can end; any other half response raises."""
-        if self._state == _HEAD or (self._body is not None and not self._body.end_of_input()):
+    def _check_end(self) -> None:
+        if self._state == _HEAD or (self._body is not None and not self._body.is_whole()):
             self._fail()
-            raise RemoteProtocolError("the response was cut short")
+            raise BadMessage(502, "The response was cut short.")
 
     def _next_head(self) -> ResponseHead | None:
-        raw = self._take_head()
+        raw = self._buffer.take_until(_HEAD_END, self._limits.max_head_bytes)
         if raw is None:
+            self._check_half_head()
             return None
-        head = self._read_head(raw)
+        try:
+            head = self._read_head(raw)
+        except BadMessage:
+            self._check_newlines(raw)
+            raise
         if head.status == 101:
             self._switch(head)
         elif head.status < 200:
@@ -265,7 +297,7 @@ class ResponseParser(MessageParser):
         if line is None or section is None or raw != self._last:
             first, _, block = raw.partition(CRLF)
             line = read_status_line(first)
-            section = Section(read_lines(block, self._limits.max_fields) if block else [], line.minor_version)
+            section = Section(read_block(block, self._limits.max_fields), line.minor_version)
             if len(raw) <= _MAX_REMEMBERED_HEAD:
                 self._last = raw
                 self._last_line = line

@@ -12,6 +12,7 @@ from terratunnel.http1.fields import (
     KEEP_ALIVE,
     TRANSFER_ENCODING,
     UPGRADE,
+    FieldBlock,
     FieldLine,
     Fields,
 )
@@ -20,9 +21,10 @@ _OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 
 
 class Section:
-    """Immutable once made, so that equal heads on one connection share it. `forwarded` is forwarding's own memo."""
+    """Never changed once made, so that equal heads on one connection share it. `forwarded…` is forwarding's memo."""
 
     __slots__ = (
+        "block",
         "chunked",
         "content_length",
         "expect_continue",
@@ -30,10 +32,8 @@ class Section:
         "forwarded_for",
         "forwarded_proto",
         "host",
-        "hosts",
         "keep_alive",
         "keep_alive_timeout_s",
-        "lines",
         "minor_version",
         "nominated",
         "options",
@@ -42,12 +42,11 @@ class Section:
         "upgrade",
     )
 
-    def __init__(self, lines: list[FieldLine], minor_version: int) -> None:
-        self.lines: list[FieldLine] = lines
+    def __init__(self, block: FieldBlock, minor_version: int) -> None:
+        self.block: FieldBlock = block
         self.minor_version: int = minor_version
-        self.seen: int = 0  # bit n: a field of kind n is there
+        self.seen: int = 0  # the kinds that are there
         self.host: bytes = b""
-        self.hosts: int = 0
         self.content_length: int | None = None
         self.chunked: bool = False
         self.options: tuple[bytes, ...] = ()
@@ -60,69 +59,74 @@ class Section:
         self.forwarded: list[bytes] | None = None
         self.forwarded_for: bytes = b""
         self.forwarded_proto: bytes = b""
-        for line in lines:
-            if line.kind:
-                self._note(line)
-        self._conclude()
+        for line in block.special:
+            self._note(line, line.kind)
+        if self.chunked:
+            self._check_chunked()
+        if self.seen & CONNECTION:
+            self._read_options(self.options)
 
     @property
     def fields(self) -> Fields:
-        return [(line.name, line.value) for line in self.lines]
+        items = self.block.items
+        return list(zip(items[::2], items[1::2], strict=True))
 
-    def has(self, kind: int) -> bool:
-        return self.seen & (1 << kind) != 0
+    def values(self, kind: int) -> list[bytes]:
+        """The values of every field of a kind, in order, empty ones left out."""
+        return [line.value for line in self.block.special if line.kind == kind and line.value]
 
     def require_host(self) -> None:
         """RFC 9112 §3.2: exactly one Host; we route on it, so HTTP/1.0 needs one as well."""
-        if self.hosts == 0:
+        if not self.seen & HOST:
             raise bad_request("The request has no Host field.")
-        if self.hosts > 1:
+        if len(self.values(HOST)) > 1:
             raise bad_request("The request has several Host fields.")
         if not self.host:
             raise bad_request("The Host field is not host[:port].")
 
-    def _note(self, line: FieldLine) -> None:
-        kind = line.kind
-        repeated = self.has(kind)
-        self.seen |= 1 << kind
+    def _note(self, line: FieldLine, kind: int) -> None:
         if kind == HOST:
-            self.hosts += 1
-            self.host = line.value if line.number == 0 else b""
-        elif kind == CONNECTION:
-            self.options += line.tokens
-        elif kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
-            self._note_framing(line, repeated)
-        elif kind == UPGRADE:
-            self.upgrade = line.value if self.upgrade is None else self.upgrade + b", " + line.value
-        elif kind == EXPECT:
-            self.expect_continue = b"100-continue" in line.tokens
-        elif kind == KEEP_ALIVE and line.number >= 0:
-            self.keep_alive_timeout_s = line.number
-
-    def _note_framing(self, line: FieldLine, repeated: bool) -> None:
-        if line.kind == CONTENT_LENGTH:
-            if repeated:
-                raise bad_request("Content-Length appears twice.")
-            if line.number < 0:
-                raise bad_request("Content-Length is not a plain number.")
+            # A second one, even an equal one, leaves no host; require_host says why.
+            self.host = line.value if line.number == 0 and not self.seen & HOST else b""
+        elif kind == CONTENT_LENGTH:
+            if line.number < 0 or self.seen & CONTENT_LENGTH:
+                raise bad_request("Content-Length is not a single plain number.")
             self.content_length = line.number
-        else:
-            if repeated or line.number < 0:
+        elif kind == TRANSFER_ENCODING:
+            if line.number < 0 or self.seen & TRANSFER_ENCODING:
                 raise bad_request("Transfer-Encoding is not a single 'chunked'.")
             self.chunked = True
+        elif kind == CONNECTION:
+            self.options += line.tokens
+        elif kind == EXPECT:
+            self.expect_continue = self.minor_version == 1 and b"100-continue" in line.tokens
+        elif kind == KEEP_ALIVE and line.number >= 0:
+            self.keep_alive_timeout_s = line.number
+        self.seen |= kind
 
-    def _conclude(self) -> None:
-        if self.chunked:
-            if self.content_length is not None:
-                raise bad_request("Content-Length and Transfer-Encoding appear together.")
-            if self.minor_version == 0:
-                raise bad_request("Transfer-Encoding appears in an HTTP/1.0 message.")
-        options = self.options
-        if options:
-            if self.minor_version == 0:
-                self.keep_alive = b"keep-alive" in options
-            if b"close" in options:
-                self.keep_alive = False
+    def _check_chunked(self) -> None:
+        if self.content_length is not None:
+            raise bad_request("Content-Length and Transfer-Encoding appear together.")
+        if self.minor_version == 0:
+            raise bad_request("Transfer-Encoding appears in an HTTP/1.0 message.")
+
+    def _read_options(self, options: tuple[bytes, ...]) -> None:
+        if self.minor_version == 0:
+            self.keep_alive = b"keep-alive" in options
+        if b"close" in options:
+            self.keep_alive = False
+        if len(options) != 1 or options[0] not in _OPTIONS:
             self.nominated = tuple([option for option in options if option not in _OPTIONS])
-        if self.upgrade is not None and (self.minor_version == 0 or b"upgrade" not in options):
-            self.upgrade = None
+        if b"upgrade" in options and self.seen & UPGRADE:
+            self._read_upgrade()
+
+    def _read_upgrade(self) -> None:
+        """A switch needs HTTP/1.1 and no body. One to HTTP/2 would carry requests past this reading of HTTP, so such
+        an offer is passed over, as RFC 9110 §7.8 allows."""
+        protocols: list[bytes] = []
+        for line in self.block.special:
+            if line.kind == UPGRADE:
+                protocols += line.tokens
+        to_http = [protocol for protocol in protocols if protocol == b"h2c" or protocol.startswith(b"http/")]
+        if self.minor_version == 1 and not self.chunked and not self.content_length and not to_http:
+            self.upgrade = b", ".join(self.values(UPGRADE)) or None

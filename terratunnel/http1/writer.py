@@ -22,12 +22,12 @@ _RESPONSE_GAPS: Final[list[bytes]] = [b"", b" ", b"", b"\r\n", *_FIELD_GAPS]
 
 def request_head(items: list[bytes], framing: bytes) -> bytes:
     """`[method, target, name, value, …]` and the one framing line as the head of a request."""
-    return _join(_REQUEST_GAPS, items) + framing + _CRLF
+    return _join(_REQUEST_GAPS, items, framing)
 
 
 def response_head(items: list[bytes], framing: bytes) -> bytes:
     """`[code, reason, name, value, …]` and the one framing line as the head of a response, always HTTP/1.1."""
-    return b"HTTP/1.1 " + _join(_RESPONSE_GAPS, items) + framing + _CRLF
+    return b"HTTP/1.1 " + _join(_RESPONSE_GAPS, items, framing)
 
 
 def chunk_parts(data: bytes) -> list[bytes]:
@@ -41,14 +41,15 @@ def last_chunk(trailers: list[bytes]) -> bytes:
     """The end of a chunked body with `[name, value, …]` after it."""
     if not trailers:
         return LAST_CHUNK
-    return b"0\r\n" + _join(_FIELD_GAPS, trailers) + _CRLF
+    return b"0\r\n" + _join(_FIELD_GAPS, trailers, b"")
 
 
-def _join(gaps: list[bytes], items: list[bytes]) -> bytes:
+def _join(gaps: list[bytes], items: list[bytes], framing: bytes) -> bytes:
+    """Each item, what stands after it, the framing and the empty line, in one join."""
     count = 2 * len(items)
     parts = gaps[:count]
-    if len(parts) < count:
-        parts += _FIELD_GAPS[:4] * (count - len(parts))
-        del parts[count:]
+    while len(parts) < count:
+        parts += _FIELD_GAPS[:4]
     parts[::2] = items
+    parts += (framing, _CRLF)
     return b"".join(parts)
