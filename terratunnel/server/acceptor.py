@@ -1,0 +1,185 @@
+"""The acceptor: turns a request for `/ws` into a link and puts its route in the table. Used by the edge.
+
+It asks the Authenticator once for each agent. A newer agent with the same name takes over, and the older one is told.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from terratunnel.http1.fields import first
+from terratunnel.http1.parser import RequestHead
+from terratunnel.logs import escape
+from terratunnel.mux import handshake
+from terratunnel.mux.connection import MuxConnection
+from terratunnel.mux.stream import Stream, StreamHandler
+from terratunnel.mux.websocket import Transport, WebSocketLink
+from terratunnel.protocol.errors import GoAwayCode
+from terratunnel.protocol.settings import Settings
+from terratunnel.server.auth.authenticator import Authenticator, Credentials, Grant, Refused
+from terratunnel.server.routes import Route, RouteTable
+
+log = logging.getLogger(__name__)
+
+
+class Asking(Protocol):
+    """The exchange that asks for a link."""
+
+    @property
+    def head(self) -> RequestHead:
+        """The request."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the visitor has left, or was answered."""
+
+    def fail(self, status: int, sentence: str, extra: list[bytes] | None = None) -> None:
+        """Answer with an error."""
+
+
+class Visitor(Protocol):
+    """The connection it came on."""
+
+    @property
+    def client_ip(self) -> bytes:
+        """Who asks."""
+
+    def detach(self) -> tuple[object, bytes]:
+        """Give away the transport and the bytes behind the request."""
+
+
+class AgentLink:
+    """The owner of one agent's mux connection: keeps its route for as long as the link lives."""
+
+    def __init__(self, routes: RouteTable) -> None:
+        self._routes = routes
+        self.route: Route | None = None
+
+    def link_opened(self, connection: MuxConnection) -> None:
+        """The agent's settings are here: serve who has waited."""
+        self._serve_waiting()
+
+    def stream_opened(self, stream: Stream) -> StreamHandler:
+        """Agents open no streams; the multiplexer has refused it before."""
+        raise NotImplementedError
+
+    def goaway_received(self, code: GoAwayCode, reason: str) -> None:
+        """The agent stops: its name is free for others, what is under way goes on."""
+        if self.route is not None:
+            self._routes.remove(self.route.connection)
+
+    def capacity_available(self, connection: MuxConnection) -> None:
+        """A stream became free."""
+        self._serve_waiting()
+
+    def link_closed(self, connection: MuxConnection, code: GoAwayCode | None, reason: str) -> None:
+        """The link is gone: remove this route, and this one only."""
+        self._routes.remove(connection)
+        route = self.route
+        if route is not None:
+            log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, route.agent_address, escape(reason))
+            route.refuse_waiting()
+
+    def _serve_waiting(self) -> None:
+        if self.route is not None:
+            self.route.serve_waiting()
+
+
+class Acceptor:
+    """Answers requests for a link."""
+
+    def __init__(
+        self,
+        routes: RouteTable,
+        authenticator: Authenticator,
+        settings: Settings,
+        hostname_of: Callable[[str], str],
+        url_of: Callable[[str], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self.draining = False
+        self._routes = routes
+        self._authenticator = authenticator
+        self._settings = settings
+        self._hostname_of = hostname_of
+        self._url_of = url_of
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def accept(self, connection: Visitor, exchange: Asking) -> None:
+        """Check the form of the request, then ask about the agent in a task of its own."""
+        head = exchange.head
+        if self.draining:
+            exchange.fail(503, "The server is restarting; try again in a moment.", [b"Retry-After", b"1"])
+        elif not handshake.asks_websocket(head):
+            exchange.fail(426, "This address takes WebSocket connections of Terratunnel clients.", _UPGRADE)
+        elif not handshake.offers_link(head):
+            exchange.fail(426, "This server speaks terratunnel.v1 only; update the client.", _UPGRADE)
+        else:
+            task = asyncio.get_running_loop().create_task(self._decide(connection, exchange))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Stop deciding."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _decide(self, connection: Visitor, exchange: Asking) -> None:
+        credentials = _credentials_of(exchange.head, connection.client_ip)
+        try:
+            grant = await self._authenticator.authenticate(credentials)
+        except Refused as refusal:
+            log.info(
+                "agent_refused address=%s status=%s reason=%s", credentials.address, refusal.status, refusal.message
+            )
+            extra = [b"WWW-Authenticate", b"Bearer"] if refusal.status == 401 else []
+            exchange.fail(refusal.status, refusal.message, extra)
+            return
+        except Exception:
+            log.exception("authenticator_failed")
+            exchange.fail(503, "The server cannot check keys at the moment; try again.", [b"Retry-After", b"2"])
+            return
+        if not exchange.over:
+            self._open(connection, exchange, grant, credentials)
+
+    def _open(self, connection: Visitor, exchange: Asking, grant: Grant, credentials: Credentials) -> None:
+        transport, buffered = connection.detach()
+        url = self._url_of(grant.name)
+        extra = [b"Terratunnel-Url", url.encode()]
+        if grant.token:
+            extra += [b"Terratunnel-Token", grant.token.encode()]
+        plain = cast(Transport, transport)
+        plain.write(handshake.accepting_response(exchange.head, extra))
+        link = WebSocketLink(plain, client=False)
+        cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
+        owner = AgentLink(self._routes)
+        mux = MuxConnection(link, owner, True, self._settings)
+        owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
+        route.agent_address = credentials.address
+        route.local_endpoint = credentials.local_endpoint
+        before = self._routes.add(route)
+        log.info("agent_connected hostname=%s address=%s", route.hostname, route.agent_address)
+        if before is not None:
+            before.connection.close(GoAwayCode.REPLACED, f"another client connected as {grant.name}")
+            before.refuse_waiting()
+        link.start(mux, buffered)
+
+
+_UPGRADE = [b"Upgrade", b"websocket", b"Sec-WebSocket-Protocol", handshake.SUBPROTOCOL]
+
+
+def _credentials_of(head: RequestHead, address: bytes) -> Credentials:
+    scheme, _, key = (first(head.fields, b"authorization") or b"").partition(b" ")
+    return Credentials(
+        key=_text(key.strip()) if scheme.lower() == b"bearer" else "",
+        token=_text(first(head.fields, b"terratunnel-token") or b""),
+        address=_text(address),
+        user_agent=_text(first(head.fields, b"user-agent") or b""),
+        local_endpoint=_text(first(head.fields, b"terratunnel-local-endpoint") or b""),
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

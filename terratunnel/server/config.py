@@ -1,0 +1,84 @@
+"""The server's configuration: one frozen object. Built by the command line, read by `server.app`, which hands on the
+parts.
+
+Every number names where it comes from. Sizes in bytes, times in seconds; 0 means no limit where the text says so.
+"""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from terratunnel.errors import TerratunnelError
+from terratunnel.http1.parser import HeadLimits
+from terratunnel.protocol.settings import Settings
+
+
+class ConfigError(TerratunnelError):
+    """A setting that cannot work; the sentence says which and what to write instead."""
+
+
+@dataclass(frozen=True)
+class EdgeLimits:
+    """What a visitor may do (`security.md` R1, R2)."""
+
+    max_request_bytes: int = 52_428_800  # the guide: 50 MB; 0: none
+    max_response_bytes: int = 52_428_800  # the guide: 50 MB; 0: none
+    head: HeadLimits = field(default_factory=HeadLimits)
+    head_timeout_s: float = 10.0  # nginx waits 60 s, HAProxy recommends 10 s
+    keep_alive_s: float = 75.0  # nginx
+    body_timeout_s: float = 30.0  # without a byte of an announced body; HAProxy's usual client timeout
+    write_timeout_s: float = 60.0  # without a byte taken while bytes wait; nginx send_timeout
+    response_timeout_s: float = (
+        600.0  # until the agent's first head; well above its own limit, so that its 504 comes first
+    )
+    min_body_bytes_per_s: int = (
+        100  # of a request body before the response has begun; half of Apache's RequestReadTimeout
+    )
+    queue_timeout_s: float = 10.0  # a stream that waits for a free place on its link
+    linger_s: float = 2.0  # reading on after a final answer, so that the visitor gets to see it (nginx: 5 s)
+    streaming_threshold: int = 10_485_760  # the guide: 10 MiB
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Everything the server is told."""
+
+    host: str = "0.0.0.0"
+    port: int = 8000
+    domain: str = "localhost"
+    db_path: str = "terratunnel.db"
+    public_url: str = ""
+    require_auth: bool = True
+    static_keys: dict[str, str] = field(default_factory=dict)  # key -> name
+    secret: str = ""  # JWT_SECRET; empty on localhost: made and kept beside the database
+    drain_s: float = 30.0
+    edge: EdgeLimits = field(default_factory=EdgeLimits)
+    link: Settings = field(default_factory=Settings)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is for trying out on one machine."""
+        return self.domain == "localhost" or self.domain.endswith(".localhost")
+
+    def check(self) -> None:
+        """Raise ConfigError for a setting that cannot work."""
+        labels = self.domain.split(".")
+        if not all(label and label.replace("-", "").isalnum() and label.isascii() for label in labels):
+            raise ConfigError(f"The domain {self.domain!r} is not a host name; write it like tunnel.example.com.")
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"The port {self.port} is not between 0 and 65535.")
+        if self.public_url:
+            url = urlsplit(self.public_url)
+            if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/"):
+                raise ConfigError(f"The public URL {self.public_url!r} is not like https://tunnel.example.com.")
+
+    def base_url(self, port: int) -> str:
+        """Return the URL of the server's own pages, without a slash at the end; `port` is the one it listens on."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        return f"http://{self.domain}:{port}" if self.is_local else f"https://{self.domain}"
+
+    def tunnel_url(self, name: str, port: int) -> str:
+        """Return the public URL of a tunnel."""
+        url = urlsplit(self.base_url(port))
+        suffix = f":{url.port}" if url.port else ""
+        return f"{url.scheme}://{name}.{self.domain}{suffix}"

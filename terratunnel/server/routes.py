@@ -1,0 +1,112 @@
+"""The route table: which link serves which host name. Used by the edge for every request and by the acceptor.
+
+A dict in memory, the seam for a cluster. A link removes only its own route: identity, not name, decides.
+"""
+
+from collections import OrderedDict, deque
+from typing import Final, Protocol
+
+from terratunnel.http1.hosts import hostname
+from terratunnel.mux.connection import MuxConnection
+
+# Names that were online lately answer 502 rather than 404; the oldest are forgotten.
+MAX_KNOWN_NAMES: Final = 100_000
+# Spellings of Host seen lately, so that the common request costs one look-up.
+MAX_SPELLINGS: Final = 4_096
+
+
+class Waiter(Protocol):
+    """An exchange that waits for a free stream."""
+
+    def capacity_available(self) -> None:
+        """Take a stream now, unless the exchange is over."""
+
+    def route_lost(self) -> None:
+        """There will be no stream."""
+
+
+class Route:
+    """One live way from a host name to an agent."""
+
+    __slots__ = ("agent_address", "connection", "hostname", "local_endpoint", "name", "since", "url", "waiting")
+
+    def __init__(self, name: str, host: str, url: str, connection: MuxConnection, since: float) -> None:
+        self.name: str = name
+        self.hostname: str = host
+        self.url: str = url
+        self.connection: MuxConnection = connection
+        self.since: float = since
+        self.local_endpoint: str = ""
+        self.agent_address: str = ""
+        self.waiting: deque[Waiter] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Route {self.hostname} {self.connection!r}>"
+
+    def serve_waiting(self) -> None:
+        """Give freed streams to those who wait, first come first served."""
+        while self.waiting and self.connection.can_open:
+            self.waiting.popleft().capacity_available()
+
+    def refuse_waiting(self) -> None:
+        """The link takes no more streams: tell those who wait."""
+        while self.waiting:
+            self.waiting.popleft().route_lost()
+
+
+class RouteTable:
+    """Host name → route. `domain` is the server's own name, whose route leads to its pages."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain: str = domain
+        self._routes: dict[str, Route] = {}
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._spellings: dict[bytes, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    @property
+    def agents(self) -> int:
+        """How many agents are connected; the server's own pages do not count."""
+        return len(self._routes) - (self.domain in self._routes)
+
+    def routes(self) -> list[Route]:
+        """Return every live route."""
+        return list(self._routes.values())
+
+    def name_of(self, host: bytes) -> str:
+        """Return the host name in a Host field that was checked: lower case, no port."""
+        name = self._spellings.get(host)
+        if name is None:
+            name = hostname(host)
+            if len(self._spellings) >= MAX_SPELLINGS:
+                self._spellings.clear()
+            self._spellings[host] = name
+        return name
+
+    def find(self, name: str) -> Route | None:
+        """Return the live route for a host name."""
+        return self._routes.get(name)
+
+    def is_known(self, name: str) -> bool:
+        """Whether a host name was online before."""
+        return name in self._known
+
+    def add(self, route: Route) -> Route | None:
+        """Put a route in its place; returns the one that was there, whose connection the caller closes."""
+        before = self._routes.get(route.hostname)
+        self._routes[route.hostname] = route
+        self._known[route.hostname] = None
+        self._known.move_to_end(route.hostname)
+        if len(self._known) > MAX_KNOWN_NAMES:
+            self._known.popitem(last=False)
+        return before
+
+    def remove(self, connection: MuxConnection) -> Route | None:
+        """Remove the route of this very connection; a newer one of the same name stays."""
+        for name, route in self._routes.items():
+            if route.connection is connection:
+                del self._routes[name]
+                return route
+        return None
