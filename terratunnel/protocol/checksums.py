@@ -4,9 +4,15 @@ Spec §6: the receiver passes a chunk on only after its checksum matched, so a w
 """
 
 from hashlib import sha256
+from typing import Final
 
 from terratunnel.protocol.errors import GoAwayCode, LinkError
 from terratunnel.protocol.frames import CHECKSUM
+
+# Indices take four bytes and go round: an upgraded connection may live long and send a chunk per message.
+_INDEX_MASK: Final = 0xFFFF_FFFF
+# Pieces below this are joined as they arrive: each object costs 40 bytes more than it holds.
+_SMALL_PIECE_BYTES: Final = 4_096
 
 
 class ChunkWriter:
@@ -33,7 +39,7 @@ class ChunkWriter:
     def close_chunk(self) -> bytes:
         """Return the CHECKSUM payload for the chunk and begin the next."""
         payload = CHECKSUM.pack(self.index, self._hash.digest())
-        self.index += 1
+        self.index = (self.index + 1) & _INDEX_MASK
         self.size = 0
         self._hash = sha256()
         return payload
@@ -42,12 +48,13 @@ class ChunkWriter:
 class ChunkReader:
     """Holds what arrives until its checksum does; the stream's receive window bounds what it holds."""
 
-    __slots__ = ("_hash", "_held", "index", "received")
+    __slots__ = ("_hash", "_held", "_small", "index", "received")
 
     def __init__(self) -> None:
         self.index: int = 0
         self.received: int = 0
         self._held: list[bytes] = []
+        self._small: bytearray = bytearray()
         self._hash = sha256()
 
     @property
@@ -56,9 +63,13 @@ class ChunkReader:
         return bool(self._held)
 
     def add(self, data: bytes) -> None:
-        """Hold `data`."""
-        self._held.append(data)
+        """Hold `data`, which is not empty."""
         self._hash.update(data)
+        if self._held and len(data) < _SMALL_PIECE_BYTES:
+            self._small += data
+            return
+        self._join_small()
+        self._held.append(data)
 
     def verify(self, payload: bytes) -> list[bytes] | None:
         """Return the chunk's bytes, or None when they are not what was sent; raises LinkError for a malformed frame."""
@@ -66,12 +77,20 @@ class ChunkReader:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a CHECKSUM frame holds 36 bytes")
         index, digest = CHECKSUM.unpack(payload)
         if index != self.index or not self._held:
-            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a CHECKSUM for chunk {index} came where chunk {self.index} was due")
-        held = self._held
+            raise LinkError(
+                GoAwayCode.PROTOCOL_ERROR, f"a CHECKSUM for chunk {index} came where chunk {self.index} was due"
+            )
         if self._hash.digest() != digest:
             return None
-        self.index += 1
+        self._join_small()
+        held = self._held
+        self.index = (self.index + 1) & _INDEX_MASK
         self.received += sum(map(len, held))
         self._held = []
         self._hash = sha256()
         return held
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._held.append(bytes(self._small))
+            self._small = bytearray()

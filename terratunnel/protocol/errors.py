@@ -1,6 +1,7 @@
 """Codes and errors of the link protocol. Used by every module of the package and by both ends of a stream.
 
-The numbers are those of `docs/spec/protocol.md` §4 and §7; `LocalProtocolError` is our bug, `RemoteProtocolError` theirs.
+The numbers are those of `docs/spec/protocol.md` §4 and §7.
+`LocalProtocolError` is our bug, `RemoteProtocolError` theirs.
 """
 
 from enum import IntEnum

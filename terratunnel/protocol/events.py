@@ -30,7 +30,7 @@ class HeadersReceived(Event):
 
 
 class DataReceived(Event):
-    """Bytes of a body, checked where the direction is; give them back with `Multiplexer.consume` when they are handed on."""
+    """Bytes of a body, never none, checked where the direction is; call `Multiplexer.consume` when they went on."""
 
     __slots__ = ("data", "end", "stream")
 
@@ -51,7 +51,7 @@ class EndReceived(Event):
 
 
 class StreamReset(Event):
-    """A stream is over before its time: by the peer's RESET, its GOAWAY, or because this side found a wrong checksum."""
+    """A stream is over before its time: by the peer's RESET or GOAWAY, or because this side found a wrong checksum."""
 
     __slots__ = ("code", "reason", "stream")
 

@@ -1,4 +1,4 @@
-"""Frames: the 12-byte header and the small fixed payloads. Used by the multiplexer, which writes and reads whole messages.
+"""Frames: the 12-byte header and the small fixed payloads. Used by the multiplexer, which writes and reads messages.
 
 Layout (spec §2): length, stream id, type, flags, two reserved bytes; big-endian.
 """
@@ -59,10 +59,11 @@ def split_frames(message: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         if position + HEADER_BYTES > len(message):
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame header")
         length, stream_id, kind, flags, _ = HEADER.unpack_from(message, position)
-        position += HEADER_BYTES + length
+        start = position + HEADER_BYTES
+        position = start + length
         if position > len(message):
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame")
-        yield kind, flags, stream_id, message[position - length : position]
+        yield kind, flags, stream_id, message[start:position]
 
 
 def encode_reason(reason: str) -> bytes:

@@ -1,6 +1,7 @@
 """Blocks: lists of byte strings as HEADERS and END carry them. Used by the multiplexer.
 
-Layout (spec §3): count, all lengths, then the strings joined; one struct call and one join each way. Meaning is not checked here.
+Layout (spec §3): count, all lengths, then the strings joined; one struct call and one join each way. What the strings
+mean is not checked here.
 """
 
 from struct import Struct, error

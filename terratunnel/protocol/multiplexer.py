@@ -1,7 +1,8 @@
-"""The multiplexer: many streams on one link, without I/O. Used by `mux.connection`, which moves the messages and tells the time.
+"""The multiplexer: many streams on one link, without I/O. Used by `mux.connection`, which moves messages, tells time.
 
-Messages and `now` go in, events come out; what is to be sent is taken with `next_message`. `docs/spec/protocol.md` is the contract.
-An error of the peer is raised as LinkError: the caller sends GOAWAY with `go_away` and closes the link.
+Messages and `now` go in, events come out; `next_message` gives what is to be sent. Contract: `docs/spec/protocol.md`.
+An error of the peer is raised as LinkError by `receive_message` and `handle_timer` alone: the caller delivers what is
+`undelivered`, sends GOAWAY with `go_away` and closes the link.
 """
 
 from typing import Final
@@ -31,8 +32,8 @@ from terratunnel.protocol.frames import (
     frame,
 )
 from terratunnel.protocol.headers import decode_block, encode_block
-from terratunnel.protocol.scheduler import Scheduler
-from terratunnel.protocol.settings import DEFAULTS, Setting, Settings
+from terratunnel.protocol.scheduler import SMALL_EXCHANGE_BYTES, Scheduler
+from terratunnel.protocol.settings import DEFAULTS, Setting, Settings, read_settings
 from terratunnel.protocol.streams import DONE, FORBIDDEN, HEAD, RESET, Stream, next_state
 from terratunnel.protocol.windows import MAX_WINDOW, GrowthBudget, ReceiveWindow
 
@@ -65,13 +66,23 @@ MESSAGE_BYTES: Final = 131_072
 # A stream asks its source to pause above the first and to go on below the second.
 PENDING_HIGH_BYTES: Final = 131_072
 PENDING_LOW_BYTES: Final = 32_768
-# Control frames that wait while the link does not drain: a peer that makes us answer and does not read is cut off here.
+# Control frames that wait while the link does not drain. Above the first no stream is opened, so that visitors who come
+# and go leave no heads behind; at the second a peer is cut off that makes us answer and does not read.
+CONTROL_HIGH_BYTES: Final = 1_048_576
 MAX_CONTROL_BYTES: Final = 4_194_304
+# DATA below this is charged to a budget: it costs the receiver as much as a full frame.
+SMALL_DATA_BYTES: Final = 1_024
+# A peer that announces a tiny window does not make this side sum tiny chunks: the end of credit closes them anyway.
+MIN_CHUNK_BYTES: Final = 4_096
 MAX_STREAM_ID: Final = 2**32 - 2
 
 
 class Multiplexer:
-    """One side of a link. `opener` is the side that opens streams: the server."""
+    """One side of a link. `opener` is the side that opens streams: the server.
+
+    `writable` lists streams whose source may go on (one may have been reset since); the caller empties it.
+    `undelivered` are the events of a message that broke a rule, from before it did. `next_id` is for the next stream.
+    """
 
     def __init__(self, opener: bool, settings: Settings, now: float) -> None:
         self.settings: Settings = settings
@@ -80,12 +91,14 @@ class Multiplexer:
         self.goaway_sent: bool = False
         self.goaway_received: bool = False
         self.writable: list[Stream] = []
+        self.undelivered: list[Event] = []
+        self.next_id: int = 1 if opener else 2
         self._streams: dict[int, Stream] = {}
-        self._next_id: int = 1 if opener else 2
+        self._last_sent_id: int = 0
         self._peer_parity: int = 0 if opener else 1
         self._last_peer_id: int = 0
         self._peer_stream_window: int = DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
-        self._peer_max_streams: int = DEFAULTS[Setting.MAX_STREAMS]
+        self._max_open: int = settings.max_streams
         self._link_credit: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
         self._growth: GrowthBudget = GrowthBudget(settings.window_growth_budget)
         self._link_window: ReceiveWindow = ReceiveWindow(
@@ -97,6 +110,7 @@ class Multiplexer:
         self._opens: RateBudget = RateBudget("streams opened", settings.max_opens_per_s, now)
         self._resets: RateBudget = RateBudget("resets", settings.max_resets_per_s, now)
         self._controls: RateBudget = RateBudget("control frames", settings.max_control_per_s, now)
+        self._small_data: RateBudget = RateBudget("small frames", settings.max_small_data_per_s, now)
         self._heard_at: float = now
         self._pinged_at: float = now
         self._ping_count: int = 0
@@ -104,7 +118,8 @@ class Multiplexer:
         self._send_ping(now)
 
     def __repr__(self) -> str:
-        return f"<Multiplexer streams={len(self._streams)} credit={self._link_credit} rtt={self.round_trip_s * 1000:.1f}ms>"
+        round_trip = f"{self.round_trip_s * 1000:.1f}ms"
+        return f"<Multiplexer streams={len(self._streams)} credit={self._link_credit} rtt={round_trip}>"
 
     # ------------------------------------------------------------------ what the caller asks
 
@@ -120,14 +135,15 @@ class Multiplexer:
             self.opened
             and not self.goaway_received
             and not self.goaway_sent
-            and len(self._streams) < self._peer_max_streams
-            and self._next_id <= MAX_STREAM_ID
+            and len(self._streams) < self._max_open
+            and self._control_bytes <= CONTROL_HIGH_BYTES
+            and self.next_id <= MAX_STREAM_ID
         )
 
     @property
     def exhausted(self) -> bool:
         """Whether the identifiers of this link are used up and it must be replaced."""
-        return self._next_id > MAX_STREAM_ID
+        return self.next_id > MAX_STREAM_ID
 
     @property
     def has_output(self) -> bool:
@@ -141,23 +157,33 @@ class Multiplexer:
     # ------------------------------------------------------------------ sending
 
     def open_stream(self, now: float) -> Stream:
-        """Open a stream; its head is to be sent next. Raises LocalProtocolError unless `can_open`."""
+        """Open a stream; its head goes before that of a later one. Raises LocalProtocolError unless `can_open`."""
         if not self.can_open:
             raise LocalProtocolError("no stream can be opened on this link now")
-        stream = self._new_stream(self._next_id, now)
-        self._next_id += 2
+        stream = self._new_stream(self.next_id, now)
+        self.next_id += 2
         return stream
 
     def send_headers(
         self, stream: Stream, items: list[bytes], end: bool = False, checked: bool = False, interim: bool = False
     ) -> None:
-        """Send a head. `checked`: the body travels in verified chunks; `end`: there is no body."""
-        what = _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS)
-        self._advance_sending(stream, what)
+        """Send a head. `checked`: the body travels in verified chunks; `end`: there is no body.
+
+        Raises LocalProtocolError, and sends nothing, for a head over the budgets of the spec or one not allowed here.
+        """
+        block = self._encode(items)
+        if interim and (end or checked or self._peer_parity == 0):
+            raise LocalProtocolError(f"{stream!r} sends an interim head that cannot be one")
+        first = stream.sending == HEAD and stream.id & 1 != self._peer_parity
+        if first and stream.id <= self._last_sent_id:
+            raise LocalProtocolError(f"{stream!r} was overtaken by stream {self._last_sent_id}")
+        self._advance_sending(stream, _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS))
+        if first:
+            self._last_sent_id = stream.id
         flags = (_FLAG_END if end else 0) | (_FLAG_CHECKED if checked else 0) | (_FLAG_INTERIM if interim else 0)
         if checked:
-            stream.writer = ChunkWriter(min(self.settings.chunk_size, max(self._peer_stream_window // 2, 1)))
-        block = encode_block(items)
+            half = max(self._peer_stream_window // 2, MIN_CHUNK_BYTES)
+            stream.writer = ChunkWriter(max(min(self.settings.chunk_size, half), 1))
         self._queue_control(HEADER.pack(len(block), stream.id, _HEADERS, flags, 0) + block)
         if end:
             self._forget_if_finished(stream)
@@ -175,7 +201,7 @@ class Multiplexer:
     def send_end(self, stream: Stream, trailers: list[bytes]) -> None:
         """End this direction after what is queued."""
         self._require_body(stream)
-        stream.pending_end = encode_block(trailers) if trailers else b""
+        stream.pending_end = self._encode(trailers) if trailers else b""
         self._schedule(stream)
 
     def has_room(self, stream: Stream) -> bool:
@@ -186,16 +212,21 @@ class Multiplexer:
         return False
 
     def reset_stream(self, stream: Stream, code: ResetCode, reason: str = "") -> None:
-        """End a stream now, in both directions; what was queued is dropped. Does nothing to a finished stream."""
+        """End a stream now, in both directions; what was queued is dropped, and what it holds will not be handed on.
+
+        A finished stream has nothing left to end, and the peer never hears of one whose head was not sent.
+        """
         if self._streams.get(stream.id) is not stream:
+            stream.window.release()
             return
-        self._queue_control(frame(_RESET, 0, stream.id, U32.pack(code) + encode_reason(reason)))
+        if stream.sending != HEAD or stream.id & 1 == self._peer_parity:
+            self._queue_control(frame(_RESET, 0, stream.id, U32.pack(code) + encode_reason(reason)))
         self._drop(stream)
 
     def consume(self, stream: Stream, size: int, now: float) -> None:
         """Give credit back for bytes that have been handed on."""
         grant = stream.window.consume(size, now, self.round_trip_s)
-        if grant and stream.receiving < DONE:
+        if grant:
             self._queue_control(frame(_WINDOW, 0, stream.id, U32.pack(grant)))
 
     def go_away(self, code: GoAwayCode, reason: str) -> None:
@@ -207,12 +238,11 @@ class Multiplexer:
         """Return the parts of the next message to send; empty when there is nothing, or no credit for it."""
         parts: list[bytes | memoryview] = []
         size = self._take_control(parts)
-        while size < MESSAGE_BYTES:
+        if self._control:
+            return parts  # heads are still among them, and DATA must not overtake its own
+        while size < MESSAGE_BYTES and self._link_credit > 0:
             stream = self._scheduler.next_stream()
             if stream is None:
-                break
-            if stream.pending_bytes and self._link_credit <= 0:
-                self._scheduler.put_back(stream)
                 break
             size += self._write_slice(stream, parts)
         return parts
@@ -220,12 +250,34 @@ class Multiplexer:
     # ------------------------------------------------------------------ receiving
 
     def receive_message(self, message: bytes, now: float) -> list[Event]:
-        """Read one message; raises LinkError when the peer broke a rule."""
-        total = len(message)
-        if total > MAX_MESSAGE_BYTES:
-            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a message of {total} bytes is over {MAX_MESSAGE_BYTES}")
-        self._heard_at = now
+        """Read one message; raises LinkError when the peer broke a rule, after what it says in `undelivered`."""
         events: list[Event] = []
+        self._heard_at = now
+        try:
+            self._receive_frames(message, now, events)
+        except LinkError:
+            self.undelivered = events
+            raise
+        return events
+
+    def next_deadline(self) -> float:
+        """Return when `handle_timer` is to be called, on the clock that `now` comes from."""
+        return min(self._pinged_at + self.settings.ping_after_s, self._heard_at + self.settings.dead_after_s)
+
+    def handle_timer(self, now: float) -> None:
+        """Send PING when it is time; raises LinkError when the peer has been silent for too long."""
+        # The sums of `next_deadline`, so that what is due by the one is due by the other, rounding and all.
+        if now >= self._heard_at + self.settings.dead_after_s:
+            raise LinkError(GoAwayCode.DEAD, f"nothing heard for {self.settings.dead_after_s:g} s")
+        if now >= self._pinged_at + self.settings.ping_after_s:
+            self._send_ping(now)
+
+    # ------------------------------------------------------------------ private: frames in
+
+    def _receive_frames(self, message: bytes, now: float, events: list[Event]) -> None:
+        total = len(message)
+        if total > MAX_MESSAGE_BYTES or total == 0:
+            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a message of {total} bytes, not 1 to {MAX_MESSAGE_BYTES}")
         position = 0
         while position < total:
             start = position + HEADER_BYTES
@@ -236,20 +288,8 @@ class Multiplexer:
             if position > total:
                 raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame")
             self._receive_frame(int(kind), int(flags), int(stream_id), message[start:position], now, events)
-        return events
-
-    def next_deadline(self) -> float:
-        """Return when `handle_timer` is to be called, on the clock that `now` comes from."""
-        return min(self._pinged_at + self.settings.ping_after_s, self._heard_at + self.settings.dead_after_s)
-
-    def handle_timer(self, now: float) -> None:
-        """Send PING when it is time; raises LinkError when the peer has been silent for too long."""
-        if now - self._heard_at >= self.settings.dead_after_s:
-            raise LinkError(GoAwayCode.DEAD, f"nothing heard for {self.settings.dead_after_s:g} s")
-        if now - self._pinged_at >= self.settings.ping_after_s:
-            self._send_ping(now)
-
-    # ------------------------------------------------------------------ private: frames in
+        if self._control_bytes > MAX_CONTROL_BYTES:
+            raise LinkError(GoAwayCode.BUDGET_EXCEEDED, "control frames: the peer does not read the answers to its own")
 
     def _receive_frame(
         self, kind: int, flags: int, stream_id: int, payload: bytes, now: float, events: list[Event]
@@ -276,9 +316,7 @@ class Multiplexer:
         else:
             self._receive_reset(stream, payload, now, events)
 
-    def _receive_link_frame(
-        self, kind: int, stream_id: int, payload: bytes, now: float, events: list[Event]
-    ) -> None:
+    def _receive_link_frame(self, kind: int, stream_id: int, payload: bytes, now: float, events: list[Event]) -> None:
         self._controls.spend(now)
         if kind < _WINDOW and kind != 0:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a frame of type {kind} needs a stream")
@@ -306,7 +344,7 @@ class Multiplexer:
                 raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
             self._receive_open(flags, stream_id, payload, now, events)
             return
-        if stream_id & 1 != self._peer_parity and stream_id >= self._next_id:
+        if stream_id & 1 != self._peer_parity and stream_id >= self.next_id:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
         if kind == _DATA:
             self._count_on_link(len(payload), now)
@@ -318,26 +356,39 @@ class Multiplexer:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "an agent opens no streams")
         self._opens.spend(now)
         self._last_peer_id = stream_id
-        if self.goaway_sent or len(self._streams) >= self.settings.max_streams:
-            reason = "draining" if self.goaway_sent else f"more than {self.settings.max_streams} streams"
-            self._queue_control(frame(_RESET, 0, stream_id, U32.pack(ResetCode.REFUSED) + reason.encode()))
+        refusal = self._refusal(now)
+        if refusal:
+            self._queue_control(frame(_RESET, 0, stream_id, U32.pack(ResetCode.REFUSED) + refusal.encode()))
             return
         self._receive_headers(self._new_stream(stream_id, now), flags, payload, now, events, True)
+
+    def _refusal(self, now: float) -> str:
+        """Why a stream is not taken now; empty when it is."""
+        if self.goaway_sent:
+            return "draining"
+        if len(self._streams) >= self.settings.max_streams:
+            return f"more than {self.settings.max_streams} streams"
+        if not self._resets.has_token(now):
+            return f"resets: more than {self.settings.max_resets_per_s:g} per second"
+        return ""
 
     def _receive_headers(
         self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event], opened: bool
     ) -> None:
         end = flags & _FLAG_END != 0
         interim = flags & _FLAG_INTERIM != 0
+        checked = flags & _FLAG_CHECKED != 0
         if interim:
             self._controls.spend(now)
+            if end or checked:
+                raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: an interim head with another flag")
         self._advance_receiving(stream, _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS))
-        if flags & _FLAG_CHECKED:
+        if checked:
             stream.reader = ChunkReader()
         items = decode_block(payload, self.settings.max_block_bytes, self.settings.max_block_items)
         events.append(HeadersReceived(stream, items, end, interim, opened))
         if end:
-            self._forget_if_finished(stream)
+            self._finish_receiving(stream)
 
     def _receive_data(self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event]) -> None:
         end = flags & _FLAG_END != 0
@@ -347,14 +398,17 @@ class Multiplexer:
             raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"stream {stream.id} has no credit for {size} bytes")
         self._advance_receiving(stream, _IN_DATA_END if end else _IN_DATA)
         reader = stream.reader
-        if reader is None:
+        if reader is not None:
+            if end:
+                raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: DATA ends a checked body")
+            if size:
+                reader.add(payload)
+        elif size:
             events.append(DataReceived(stream, payload, end))
         elif end:
-            raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: DATA ends a checked body")
-        elif size:
-            reader.add(payload)
+            events.append(EndReceived(stream, []))
         if end:
-            self._forget_if_finished(stream)
+            self._finish_receiving(stream)
 
     def _receive_checksum(self, stream: Stream, payload: bytes, events: list[Event]) -> None:
         self._advance_receiving(stream, _IN_CHECKSUM)
@@ -376,12 +430,14 @@ class Multiplexer:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: END before the last CHECKSUM")
         trailers = decode_block(payload, self.settings.max_block_bytes, self.settings.max_block_items)
         events.append(EndReceived(stream, trailers))
-        self._forget_if_finished(stream)
+        self._finish_receiving(stream)
 
     def _receive_reset(self, stream: Stream, payload: bytes, now: float, events: list[Event]) -> None:
-        self._resets.spend(now)
         if len(payload) < 4:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a RESET frame without a code")
+        # What this side opened costs the peer's resets nothing: a service that is down answers every request with one.
+        if stream.id & 1 == self._peer_parity:
+            self._resets.take(now)
         self._drop(stream)
         (number,) = U32.unpack_from(payload)
         events.append(StreamReset(stream, reset_code(int(number)), decode_reason(payload[4:])))
@@ -403,26 +459,24 @@ class Multiplexer:
     def _receive_settings(self, payload: bytes, events: list[Event]) -> None:
         if self.opened:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a second SETTINGS frame")
-        if len(payload) % SETTING.size:
-            raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a SETTINGS frame that is cut short")
-        for identifier, value in SETTING.iter_unpack(payload):
-            if value > MAX_WINDOW:
-                raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"setting {identifier} is over {MAX_WINDOW}")
+        for identifier, value in read_settings(payload):
             if identifier == Setting.INITIAL_STREAM_WINDOW:
-                self._peer_stream_window = int(value)
+                self._peer_stream_window = value
             elif identifier == Setting.INITIAL_LINK_WINDOW:
-                self._link_credit = int(value)
+                self._link_credit = value
             elif identifier == Setting.MAX_STREAMS:
-                self._peer_max_streams = int(value)
+                # Each stream may pin a window here as well, so the peer's word alone does not decide.
+                self._max_open = min(value, self.settings.max_streams)
         self.opened = True
         events.append(LinkOpened())
 
     def _receive_goaway(self, payload: bytes, events: list[Event]) -> None:
         if len(payload) < GOAWAY.size:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a GOAWAY frame that is cut short")
+        size = GOAWAY.size
         last_id, code = GOAWAY.unpack_from(payload)
         self.goaway_received = True
-        reason = decode_reason(payload[GOAWAY.size :])
+        reason = decode_reason(payload[size:])
         events.append(GoAwayReceived(goaway_code(int(code)), reason))
         for stream in self.streams():
             if stream.id & 1 != self._peer_parity and stream.id > int(last_id):
@@ -441,10 +495,9 @@ class Multiplexer:
             return size
         size = 0
         taken = 0
-        for taken, part in enumerate(self._control):
-            if size + len(part) > MESSAGE_BYTES:
-                break
-            size += len(part)
+        while size < MESSAGE_BYTES:
+            size += len(self._control[taken])
+            taken += 1
         parts += self._control[:taken]
         del self._control[:taken]
         self._control_bytes -= size
@@ -452,19 +505,19 @@ class Multiplexer:
 
     def _write_slice(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
         """Write one turn of a stream: DATA, and CHECKSUM and END where they are due; returns the bytes written."""
-        written = 0
         size = min(self._scheduler.slice_bytes(), stream.pending_bytes, stream.send_credit, self._link_credit)
         writer = stream.writer
         if writer is not None:
             size = min(size, writer.room)
-        if size > 0:
-            written += self._write_data(stream, parts, size)
+        written = self._write_data(stream, parts, size)
         drained = stream.pending_bytes == 0
-        if writer is not None and writer.size and (drained or writer.room <= 0 or not self._has_credit(stream)):
+        if writer is not None and (drained or writer.room <= 0 or not self._has_credit(stream)):
             parts.append(frame(_CHECKSUM, 0, stream.id, writer.close_chunk()))
             written += HEADER_BYTES + 36
         if drained and stream.pending_end is not None:
-            written += self._write_end(stream, parts)
+            ending = self._take_end(stream)
+            parts.append(ending)
+            written += len(ending)
         elif not drained and stream.send_credit > 0:
             self._scheduler.add(stream)
         if stream.wants_room and stream.pending_bytes <= PENDING_LOW_BYTES:
@@ -477,6 +530,8 @@ class Multiplexer:
 
     def _write_data(self, stream: Stream, parts: list[bytes | memoryview], size: int) -> int:
         """Write one DATA frame of `size` bytes; the END flag rides on it when nothing else has to follow."""
+        if stream.sent_bytes < SMALL_EXCHANGE_BYTES:
+            self._scheduler.count(size)
         stream.pending_bytes -= size
         stream.send_credit -= size
         stream.sent_bytes += size
@@ -505,13 +560,12 @@ class Multiplexer:
             parts.append(piece)
             size -= len(piece)
 
-    def _write_end(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
-        trailers = stream.pending_end
-        assert trailers is not None
+    def _take_end(self, stream: Stream) -> bytes:
+        """Return the END frame that is due, and end the direction."""
+        trailers = stream.pending_end or b""
         stream.pending_end = None
-        parts.append(frame(_END, 0, stream.id, trailers))
         self._finish_sending(stream, _IN_END)
-        return HEADER_BYTES + len(trailers)
+        return frame(_END, 0, stream.id, trailers)
 
     def _finish_sending(self, stream: Stream, what: int) -> None:
         stream.sending = next_state(stream.sending, what)
@@ -520,8 +574,13 @@ class Multiplexer:
     def _queue_control(self, data: bytes) -> None:
         self._control.append(data)
         self._control_bytes += len(data)
-        if self._control_bytes > MAX_CONTROL_BYTES:
-            raise LinkError(GoAwayCode.BUDGET_EXCEEDED, "control frames: the peer does not read the answers to its own")
+
+    def _encode(self, items: list[bytes]) -> bytes:
+        """Return a block the peer will take; one over its budgets would cost the whole link."""
+        block = encode_block(items)
+        if len(block) > self.settings.max_block_bytes or len(items) > self.settings.max_block_items:
+            raise LocalProtocolError(f"a block of {len(items)} strings and {len(block)} bytes is over the budget")
+        return block
 
     def _send_settings(self) -> None:
         announced = self.settings.announced()
@@ -542,12 +601,12 @@ class Multiplexer:
         return stream
 
     def _schedule(self, stream: Stream) -> None:
-        """Queue a stream that has bytes and credit, or an end and no bytes before it."""
+        """Queue a stream that has bytes and credit; an end with no bytes before it needs neither and goes at once."""
         if stream.pending_bytes > 0:
             if stream.send_credit > 0:
                 self._scheduler.add(stream)
         elif stream.pending_end is not None:
-            self._scheduler.add(stream)
+            self._queue_control(self._take_end(stream))
 
     def _advance_sending(self, stream: Stream, what: int) -> None:
         state = next_state(stream.sending, what)
@@ -569,6 +628,8 @@ class Multiplexer:
         """Count DATA against the link window and give its credit back at once (spec §5)."""
         if size == 0:
             self._controls.spend(now)
+        elif size < SMALL_DATA_BYTES:
+            self._small_data.spend(now)
         if not self._link_window.receive(size):
             raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"the link has no credit for {size} bytes")
         grant = self._link_window.consume(size, now, self.round_trip_s)
@@ -584,20 +645,24 @@ class Multiplexer:
             raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"a window over {MAX_WINDOW} bytes")
         return total
 
+    def _finish_receiving(self, stream: Stream) -> None:
+        stream.window.close()
+        self._forget_if_finished(stream)
+
     def _forget_if_finished(self, stream: Stream) -> None:
         if stream.receiving == DONE and stream.sending == DONE:
-            self._forget(stream)
+            self._streams.pop(stream.id, None)
 
     def _drop(self, stream: Stream) -> None:
-        """Forget a stream that was reset, with everything it had queued."""
+        """Forget a stream that was reset, with everything it had queued or held."""
         stream.sending = RESET
         stream.receiving = RESET
         stream.pending.clear()
         stream.pending_bytes = 0
         stream.pending_end = None
+        stream.wants_room = False
         stream.writer = None
-        self._forget(stream)
-
-    def _forget(self, stream: Stream) -> None:
+        stream.reader = None
+        stream.window.release()
+        self._scheduler.remove(stream)
         self._streams.pop(stream.id, None)
-        stream.window.close()

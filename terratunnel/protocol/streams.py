@@ -1,4 +1,4 @@
-"""Streams: the transition table of one direction and the state of one exchange. Used by the multiplexer and the scheduler.
+"""Streams: the transition table of a direction and the state of one exchange. Used by the multiplexer and scheduler.
 
 The table is that of `docs/spec/protocol.md` §4; a pair that is absent is an error of whoever caused the input.
 """
@@ -54,9 +54,7 @@ RESET: Final = 3
 FORBIDDEN: Final = -1
 _INPUTS: Final = 8
 _NEXT: Final[list[int]] = [
-    int(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else FORBIDDEN
-    for state in State
-    for what in Input
+    int(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else FORBIDDEN for state in State for what in Input
 ]
 
 
@@ -68,7 +66,8 @@ def next_state(state: int, what: int) -> int:
 class Stream:
     """One exchange on a link. The multiplexer alone changes it; `owner` is for whoever uses the multiplexer.
 
-    `pending` holds body bytes that wait for credit; `pending_end` the trailer block to send after them (None: no end yet).
+    `pending` holds body bytes that wait for credit; `pending_end` the trailer block that follows
+    them, None while there is no end.
     """
 
     __slots__ = (

@@ -1,10 +1,13 @@
 """Flow-control windows. Used by streams and the multiplexer. Counts bytes; never touches them.
 
-A receive window starts small and doubles when half of it is used up in less than two round trips: then the window, and not
-the reader, is what holds the sender back (the rule of rust-yamux). All growth on a link is drawn from one `GrowthBudget`.
+A receive window starts small and doubles when half of it is used up in less than two round trips: then the window,
+and not the reader, is what holds the sender back (the rule of rust-yamux). All growth on a link comes from one
+`GrowthBudget`, and returns to it when what the window let in has been handed on.
 """
 
 from typing import Final
+
+from terratunnel.errors import LocalProtocolError
 
 MAX_WINDOW: Final = 2**31 - 1
 
@@ -30,18 +33,24 @@ class GrowthBudget:
 
 
 class ReceiveWindow:
-    """How much the peer may send. Invariant: `0 <= available <= capacity`; bytes held here are `capacity - available - due`."""
+    """How much the peer may send. Invariant: `available`, `due` and `held` are not negative and add to `capacity`."""
 
-    __slots__ = ("_budget", "_granted_at", "_initial", "available", "capacity", "ceiling", "due")
+    __slots__ = ("_budget", "_granted_at", "_initial", "available", "capacity", "ceiling", "closed", "due")
 
     def __init__(self, capacity: int, ceiling: int, budget: GrowthBudget, now: float) -> None:
         self.capacity: int = capacity
         self.available: int = capacity
         self.due: int = 0
         self.ceiling: int = ceiling
+        self.closed: bool = False
         self._initial: int = capacity
-        self._budget = budget
+        self._budget: GrowthBudget = budget
         self._granted_at: float = now
+
+    @property
+    def held(self) -> int:
+        """Bytes that arrived and are not handed on yet."""
+        return self.capacity - self.available - self.due
 
     def receive(self, size: int) -> bool:
         """Count `size` bytes that arrived; False when the peer had no credit for them."""
@@ -51,7 +60,12 @@ class ReceiveWindow:
         return True
 
     def consume(self, size: int, now: float, round_trip_s: float) -> int:
-        """Count `size` bytes as handed on; returns the credit to announce now, 0 while it is too little to be worth a frame."""
+        """Count `size` bytes as handed on; returns the credit to announce now, 0 while that is not worth a frame."""
+        if self.closed:
+            self._consume_closed(size)
+            return 0
+        if size > self.capacity - self.available - self.due:
+            raise LocalProtocolError(f"{size} bytes handed on where {self.held} were held")
         self.due += size
         if self.due * 2 < self.capacity:
             return 0
@@ -64,9 +78,20 @@ class ReceiveWindow:
         return grant
 
     def close(self) -> None:
-        """Give growth back to the link; the window is not used again."""
+        """The peer sends no more: give no more credit, and growth back once everything is handed on."""
+        self.closed = True
+        self._consume_closed(0)
+
+    def release(self) -> None:
+        """Close, and give growth back now: what is held will not be handed on."""
+        self.closed = True
         self._budget.give_back(self.capacity - self._initial)
-        self._initial = self.capacity
+        self.capacity = self._initial
+
+    def _consume_closed(self, size: int) -> None:
+        self.due += size
+        if self.available + self.due >= self.capacity:
+            self.release()
 
     def _grow(self) -> None:
         wanted = min(self.capacity * 2, self.ceiling) - self.capacity
