@@ -76,10 +76,15 @@ class RouteTable:
         return list(self._routes.values())
 
     def name_of(self, host: bytes) -> str:
-        """Return the host name in a Host field that was checked: lower case, no port."""
+        """Return the host name in a Host field that was checked: lower case, no port.
+
+        An address, or `localhost`, names the server itself: health checks and a client on the same machine use those.
+        """
         name = self._spellings.get(host)
         if name is None:
             name = hostname(host)
+            if name == "localhost" or name.startswith("[") or name.replace(".", "").isdigit():
+                name = self.domain
             if len(self._spellings) >= MAX_SPELLINGS:
                 self._spellings.clear()
             self._spellings[host] = name
