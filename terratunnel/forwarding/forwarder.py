@@ -1,9 +1,11 @@
 """The forwarder: each stream becomes one exchange with the service. Used by the client and by the server's own pages.
 
-It tells an Observer what passed; the observer is never on the road. Every failure becomes a RESET with a code and one sentence.
+It tells an Observer what passed, who is never on the road. Every failure becomes a RESET with a code and one sentence;
+nothing is sent twice, and bytes that cannot be handed on yet give no credit.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -14,12 +16,14 @@ from terratunnel.http1.parser import BadMessage, ResponseHead, Trailers
 from terratunnel.mux.stream import Stream
 from terratunnel.protocol.errors import ResetCode
 
+log = logging.getLogger(__name__)
+
 # The guide: bodies above 10 MiB, or of unknown length, travel in checked chunks.
 STREAMING_THRESHOLD_BYTES: Final = 10_485_760
 
 
 class Observer(Protocol):
-    """Who is told about exchanges; called on the road, so it must be quick and must not raise."""
+    """Who is told about exchanges. Called on the road, so it must be quick."""
 
     def exchange_finished(self, exchange: "Exchange") -> None:
         """An exchange is over, well or not."""
@@ -41,6 +45,7 @@ class Forwarder:
         self._observer: Observer | None = observer
         self._exchanges: set[Exchange] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed: bool = False
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._sweep_every_s: float = min(1.0, pool.timeouts.first_byte_s / 4)
         self._sweep()
@@ -55,17 +60,24 @@ class Forwarder:
         """An exchange is over (called by the exchange, once)."""
         self._exchanges.discard(exchange)
         if self._observer is not None:
-            self._observer.exchange_finished(exchange)
+            try:
+                self._observer.exchange_finished(exchange)
+            except Exception:
+                log.exception("observer_failed")
 
     def connect_for(self, exchange: "Exchange") -> None:
         """Open a connection for an exchange that found none idle."""
+        if self._closed:
+            exchange.cancel()
+            return
         task = asyncio.get_running_loop().create_task(self._connect(exchange))
         exchange.connecting = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Drop every exchange and connection."""
+        """Drop every exchange and connection; a stream opened later is refused."""
+        self._closed = True
         if self._sweep_handle is not None:
             self._sweep_handle.cancel()
         for task in self._tasks:
@@ -77,7 +89,7 @@ class Forwarder:
     async def _connect(self, exchange: "Exchange") -> None:
         endpoint = self.pool.endpoint
         try:
-            connection = await self.pool.connect()
+            exchange.connected(await self.pool.connect())
         except TimeoutError:
             exchange.fail(
                 ResetCode.UPSTREAM_UNREACHABLE, f"The local service at {endpoint} did not accept a connection in time."
@@ -85,15 +97,18 @@ class Forwarder:
         except OSError as error:
             why = error.strerror or str(error) or type(error).__name__
             exchange.fail(ResetCode.UPSTREAM_UNREACHABLE, f"The local service at {endpoint} cannot be reached ({why}).")
-        else:
-            exchange.connected(connection)
+        except Exception as error:
+            # A name no resolver takes, a certificate store that cannot be read: whatever it is, somebody waits.
+            log.exception("connect_failed endpoint=%s", endpoint)
+            sentence = f"The local service at {endpoint} cannot be reached ({error})."
+            exchange.fail(ResetCode.UPSTREAM_UNREACHABLE, sentence)
 
     def _sweep(self) -> None:
+        self._sweep_handle = asyncio.get_running_loop().call_later(self._sweep_every_s, self._sweep)
         now = self.clock()
         for exchange in list(self._exchanges):
             exchange.check_time(now)
         self.pool.sweep(now)
-        self._sweep_handle = asyncio.get_running_loop().call_later(self._sweep_every_s, self._sweep)
 
 
 class Exchange:
@@ -113,6 +128,7 @@ class Exchange:
         self._progress_at: float = now
         self._chunked: bool = False
         self._body_left: int = -1
+        self._body_begun: bool = False
         self._upgrade: bool = False
         self._upgraded: bool = False
         self._request_done: bool = False
@@ -146,11 +162,13 @@ class Exchange:
             return
         self.items = items
         self._request_done = end
+        self._upgrade = meta.upgrade is not None
         self._body_left = -1 if meta.content_length is None else meta.content_length
-        if end and self._body_left > 0:
+        if self._body_left > 0 and (end or self._upgrade):
             self._misfit()
             return
-        self._upgrade = meta.upgrade is not None
+        if self._upgrade:
+            self._body_left = 0  # until the 101, after which there is no body and no end to its length
         self._chunked = not end and meta.content_length is None and not self._upgrade
         framing = writer.CHUNKED if self._chunked else writer.UPGRADE if self._upgrade else writer.NO_FRAMING
         head = writer.request_head(items, framing)
@@ -161,7 +179,6 @@ class Exchange:
         elif end:
             self._begin(connection)
             connection.write(head)
-            connection.request_ended()
         else:
             # The first bytes of the body are in the same message more often than not: one write for both.
             self._waiting.append(head)
@@ -170,6 +187,7 @@ class Exchange:
 
     def data_received(self, data: bytes, end: bool) -> None:
         """Send bytes of the request on."""
+        self._body_begun = True
         if self._body_left >= 0:
             self._body_left -= len(data)
             if self._body_left < 0 or (end and self._body_left > 0):
@@ -198,8 +216,9 @@ class Exchange:
 
     def reset_received(self, code: ResetCode, reason: str) -> None:
         """The visitor is gone or the link is: the service hears it at once."""
-        self.error = reason or code.name
-        self._finish()
+        if not self._over:
+            self.error = reason or code.name
+            self._finish()
 
     def room_available(self) -> None:
         """The stream has room again: read on."""
@@ -217,7 +236,7 @@ class Exchange:
             if not self._upgrade:
                 self._break("The local service switched protocols without being asked.")
                 return
-            self._upgraded = True
+            self._switch()
         elif head.status < 200:
             self._stream.send_headers(items, interim=True)
             return
@@ -238,6 +257,8 @@ class Exchange:
         self._stream.send_end(forwarding.trailer_items(trailers) if trailers is not None else [])
         if self._request_done:
             self._over_and_out()
+        elif self._upgrade and not self._upgraded:
+            self._upstream = None  # the service declined, so the connection is the pool's again
 
     def upstream_failed(self, sentence: str) -> None:
         """The service broke off."""
@@ -256,20 +277,19 @@ class Exchange:
 
     def connected(self, connection: UpstreamConnection) -> None:
         """A connection is there: send what has waited for it."""
+        self.connecting = None
         if self._over:
             connection.drop()
             return
         self._begin(connection)
         self._flush_waiting()
-        if self._request_done and not self._upgrade:
-            connection.request_ended()
 
     def check_time(self, now: float) -> None:
         """End an exchange whose service has shown no sign of life for too long before its response."""
         limit = self._forwarder.pool.timeouts.first_byte_s
-        if self._upstream is None or self.status or now - self._progress_at < limit:
-            return
-        if self._request_done or self._upstream.writing_paused:
+        if self._response_done and self._upstream is None:
+            self._discard_request()
+        elif self._upstream is not None and not self.status and now - self._progress_at >= limit and self._in_debt():
             self.fail(ResetCode.UPSTREAM_TIMEOUT, f"The local service sent no response within {limit:g} s.")
 
     def fail(self, code: ResetCode, sentence: str) -> None:
@@ -285,6 +305,13 @@ class Exchange:
 
     # ------------------------------------------------------------------ private
 
+    def _in_debt(self) -> bool:
+        """Whether the next move is the service's, and not the visitor's."""
+        assert self._upstream is not None
+        if self._request_done or self._upgrade or self._upstream.writing_paused:
+            return True
+        return not self._body_begun and any(name.lower() == b"expect" for name in self.items[2::2])
+
     def _is_checked(self, head: ResponseHead) -> bool:
         length = head.content_length
         return self._upgraded or length is None or length > self._forwarder.threshold
@@ -293,19 +320,28 @@ class Exchange:
         self._upstream = connection
         self._progress_at = self._forwarder.clock()
         connection.begin(self, self.items[0])
+        if self._request_done or self._upgrade:
+            connection.request_ended()
+
+    def _switch(self) -> None:
+        """The service agreed to another protocol: from here on, bytes."""
+        self._upgraded = True
+        self._body_left = -1
+        if self._request_done and self._upstream is not None:
+            self._upstream.write_eof()
 
     def _send(self, parts: list[bytes], size: int) -> None:
         """Send parts of the request and settle the credit for `size` bytes of body."""
         self._owed += size
         upstream = self._upstream
-        if self._waiting or upstream is None:
+        if upstream is None:
+            # While it is being opened, what waits is bounded: it gives no credit back, so the window stays shut.
+            self._waiting += parts
             if self._response_done:
                 self._discard_request()
-                return
-            self._waiting += parts
-            if upstream is None:
-                return
-            parts = self._waiting
+            return
+        if self._waiting:
+            parts = self._waiting + parts
             self._waiting = []
         self._progress_at = self._forwarder.clock()
         if len(parts) == 1:
@@ -331,13 +367,13 @@ class Exchange:
             self._flush_waiting()
             if self._upgraded:
                 self._upstream.write_eof()
-            else:
+            elif not self._upgrade:
                 self._upstream.request_ended()
         if self._response_done:
             self._over_and_out()
 
     def _discard_request(self) -> None:
-        """The response is out and the service is gone: say that the rest of the request is not wanted."""
+        """The service is gone: once the response is out, say that the rest of the request is not wanted."""
         self._waiting = []
         self._repay()
         if self._request_done:
@@ -347,7 +383,7 @@ class Exchange:
             self._over_and_out()
 
     def _misfit(self) -> None:
-        self.fail(ResetCode.STREAM_PROTOCOL_ERROR, "The request's body is not as long as its Content-Length.")
+        self.fail(ResetCode.STREAM_PROTOCOL_ERROR, "The request's body is not as long as its head says.")
 
     def _break(self, sentence: str) -> None:
         self.fail(ResetCode.UPSTREAM_BROKEN, sentence)
@@ -365,6 +401,7 @@ class Exchange:
         self._over = True
         if self.connecting is not None:
             self.connecting.cancel()
+            self.connecting = None
         if self._upstream is not None:
             self._upstream.drop()
             self._upstream = None

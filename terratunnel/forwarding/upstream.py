@@ -1,6 +1,7 @@
 """Connections to one service: TCP, TLS (verified) or a unix socket, kept alive and used again. Used by the forwarder.
 
-A connection serves one exchange at a time. What comes back is parsed strictly (`http1`); a connection that misbehaves is dropped.
+A connection serves one exchange at a time. What comes back is parsed strictly (`http1`). One that misbehaves is
+dropped, and one that is in doubt is not used again.
 """
 
 import asyncio
@@ -16,8 +17,13 @@ from terratunnel.http1.parser import HeadLimits, ResponseHead, ResponseParser, T
 # Above it the source (the stream) gets no more credit; as for the link, short queues keep the road responsive.
 WRITE_HIGH_BYTES: Final = 65_536
 WRITE_LOW_BYTES: Final = 16_384
+# How long a connection that is closing may take to get rid of its last bytes.
+LINGER_S: Final = 30.0
 # "localhost" is tried on both families without asking a resolver: dev servers listen on either one alone.
 _LOCALHOST: Final = ("127.0.0.1", "::1")
+
+
+_CUT_SHORT: Final = "The local service closed the connection before its response was complete."
 
 
 class EndpointError(TerratunnelError):
@@ -98,13 +104,15 @@ class UpstreamConnection:
     """One connection to the service; the asyncio protocol of its transport."""
 
     def __init__(self, pool: "UpstreamPool") -> None:
-        self.idle_until: float = 0.0
+        self.deadline: float = 0.0
+        self.closing: bool = False
+        self.lost: bool = False
         self.writing_paused: bool = False
-        self.used_before: bool = False
         self._pool: UpstreamPool = pool
         self._parser: ResponseParser = ResponseParser(pool.limits)
         self._handler: UpstreamHandler | None = None
         self._transport: Transport | None = None
+        self._reading_paused: bool = False
         self._request_ended: bool = False
         self._keep_alive: bool = False
         self._keep_alive_s: float = 0.0
@@ -113,6 +121,11 @@ class UpstreamConnection:
     def usable(self) -> bool:
         """Whether another request may be sent."""
         return self._transport is not None and not self._transport.is_closing() and not self._parser.unexpected_data
+
+    @property
+    def in_use(self) -> bool:
+        """Whether an exchange is under way."""
+        return self._handler is not None
 
     def begin(self, handler: UpstreamHandler, method: bytes) -> None:
         """Start an exchange."""
@@ -144,17 +157,22 @@ class UpstreamConnection:
 
     def pause_reading(self) -> None:
         """Read no more: the stream's window is shut."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._transport is not None and self._reading_paused:
+            self._reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def close(self) -> None:
         """Leave the exchange and close once everything is written; the handler hears nothing more."""
         self._handler = None
+        self.closing = True
+        self.deadline = self._pool.clock() + LINGER_S
         if self._transport is not None:
             self._transport.close()
 
@@ -183,25 +201,26 @@ class UpstreamConnection:
             self._fail(f"The local service sent a malformed response: {error}")
 
     def eof_received(self) -> bool:
-        """The service will send nothing more; True keeps our own direction of an upgraded connection open."""
+        """The service will send nothing more; True keeps our own direction open: another protocol may go on in it."""
         if self._handler is None:
             return False
-        upgraded = self._parser.upgraded
         try:
             self._parser.receive_eof()
-            self._keep_alive = False
-            if upgraded:
-                self._end(None)
-            else:
-                self._read_events()
         except RemoteProtocolError:
-            self._fail("The local service closed the connection before its response was complete.")
-        return upgraded and not self._request_ended
+            self._fail(_CUT_SHORT)
+            return False
+        self._keep_alive = False
+        if not self._parser.upgraded:
+            self._read_events()
+            return False
+        self._end(None)
+        return self.in_use and self._transport is not None and self._transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; an exchange that was under way has failed."""
+        self.lost = True
         self._pool.forget(self)
-        self._fail("The local service closed the connection before its response was complete.")
+        self._fail(_CUT_SHORT)
 
     def pause_writing(self) -> None:
         """The service reads too slowly."""
@@ -237,21 +256,23 @@ class UpstreamConnection:
             self._end(None)
 
     def _end(self, trailers: Trailers | None) -> None:
-        """The response is complete. While the request is not, its rest may still be sent: release() comes later."""
+        """The response is complete. The rest of a request that is not may still be sent, up to request_ended()."""
         handler = self._handler
         if handler is None:
             return
+        # A service that answers before it has read everything may take the rest for the next request.
+        self._keep_alive = self._keep_alive and self._request_ended
         handler.response_end(trailers)
-        if self._request_ended:
+        if self._request_ended and not self._parser.upgraded:
             self._release()
 
     def _release(self) -> None:
         self._handler = None
-        self.used_before = True
+        self.resume_reading()
         if self._keep_alive and self.usable:
             self._pool.release(self, self._keep_alive_s)
-        elif self._transport is not None:
-            self._transport.close()
+        else:
+            self.close()
 
     def _fail(self, sentence: str) -> None:
         handler = self._handler
@@ -291,25 +312,27 @@ class UpstreamPool:
         now = self.clock()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and connection.idle_until > now:
+            if connection.usable and connection.deadline > now:
                 return connection
-            connection.drop()
+            connection.close()
         return None
 
     async def connect(self) -> UpstreamConnection:
         """Open a connection. Raises OSError (also ssl.SSLError) or TimeoutError; may be cancelled."""
         async with asyncio.timeout(self.timeouts.connect_s):
             connection = await self._connect()
+        if connection.lost:
+            raise ConnectionResetError("the connection was closed at once")
         self._all.add(connection)
         return connection
 
     def release(self, connection: UpstreamConnection, keep_alive_s: float) -> None:
-        """Keep a connection for the next exchange; a second short of what the service announced, so that it never races."""
+        """Keep a connection for the next exchange; a second less than the service announced, so as not to race it."""
         limit = min(self.timeouts.idle_s, keep_alive_s - 1.0) if keep_alive_s else self.timeouts.idle_s
         if limit <= 0 or len(self._idle) >= self.max_idle:
-            connection.drop()
+            connection.close()
             return
-        connection.idle_until = self.clock() + limit
+        connection.deadline = self.clock() + limit
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
@@ -319,10 +342,12 @@ class UpstreamPool:
             self._idle.remove(connection)
 
     def sweep(self, now: float) -> None:
-        """Close connections that were idle for too long."""
-        expired = [connection for connection in self._idle if connection.idle_until <= now]
+        """Close connections that were idle for too long; drop those that cannot get rid of their last bytes."""
+        expired = [connection for connection in self._idle if connection.deadline <= now]
         for connection in expired:
             self._idle.remove(connection)
+            connection.close()
+        for connection in [one for one in self._all if one.closing and one.deadline <= now]:
             connection.drop()
 
     def close(self) -> None:
@@ -340,15 +365,18 @@ class UpstreamPool:
         if endpoint.path is not None:
             await loop.create_unix_connection(factory, endpoint.path, ssl=context, server_hostname=server_name)
             return made
-        hosts = _LOCALHOST if endpoint.host == "localhost" else (endpoint.host,)
-        for host in hosts[:-1]:
+        refusal: OSError | None = None
+        for host in _LOCALHOST if endpoint.host == "localhost" else (endpoint.host,):
             try:
                 await loop.create_connection(factory, host, endpoint.port, ssl=context, server_hostname=server_name)
                 return made
-            except ConnectionRefusedError:
-                pass
-        await loop.create_connection(factory, hosts[-1], endpoint.port, ssl=context, server_hostname=server_name)
-        return made
+            except OSError as error:
+                # The first address says best what is wrong: the second family may not exist on this machine.
+                refusal = refusal or error
+                if not isinstance(refusal, ConnectionRefusedError):
+                    break
+        assert refusal is not None
+        raise refusal
 
     def _context(self) -> ssl.SSLContext:
         if self.context is None:

@@ -1,6 +1,7 @@
 """A mux connection: one multiplexer on one link. Used by the server's acceptor, the client and the pages' own agent.
 
-It moves messages, tells the time and hands events to the streams' handlers. Everything happens in callbacks of one event loop.
+It moves messages, tells the time and hands events to the streams' handlers, all in callbacks of one event loop. A fault
+in a handler ends its stream alone; when the link goes, every stream hears of it, and nothing is opened or sent after.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from terratunnel.errors import LocalProtocolError
+from terratunnel.logs import escape
 from terratunnel.mux.link import Link
 from terratunnel.mux.stream import Stream, StreamHandler
 from terratunnel.protocol.errors import GoAwayCode, LinkError, ResetCode
@@ -23,12 +26,16 @@ from terratunnel.protocol.events import (
 )
 from terratunnel.protocol.multiplexer import Multiplexer
 from terratunnel.protocol.settings import Settings
+from terratunnel.protocol.streams import Stream as StreamState
 
 log = logging.getLogger(__name__)
 
 # WebSocket close codes (RFC 6455 §7.4.1).
 CLOSE_NORMAL = 1000
 CLOSE_PROTOCOL_ERROR = 1002
+
+_FAULTS = (GoAwayCode.PROTOCOL_ERROR, GoAwayCode.FLOW_CONTROL_ERROR, GoAwayCode.BUDGET_EXCEEDED)
+_OWN_FAULT = "a fault in Terratunnel; see its log"
 
 
 class ConnectionOwner(Protocol):
@@ -38,7 +45,7 @@ class ConnectionOwner(Protocol):
         """Streams may be opened."""
 
     def stream_opened(self, stream: Stream) -> StreamHandler:
-        """The peer opened a stream; its head follows. Return who handles it."""
+        """The peer opened a stream; return who handles it. Its head follows: the first moment to reset it."""
 
     def goaway_received(self, code: GoAwayCode, reason: str) -> None:
         """The peer takes no more streams."""
@@ -100,12 +107,14 @@ class MuxConnection:
 
     def open_stream(self, handler: StreamHandler) -> Stream:
         """Open a stream; send its head next. Raises LocalProtocolError unless `can_open`."""
+        if self.closed:
+            raise LocalProtocolError("no stream can be opened on a closed link")
         return Stream(self, self.multiplexer.open_stream(self._clock()), handler)
 
-    def consume(self, state: object, size: int) -> None:
+    def consume(self, state: StreamState, size: int) -> None:
         """Give credit back for a stream (called by `Stream.consumed`)."""
         multiplexer = self.multiplexer
-        multiplexer.consume(state, size, self._clock())  # type: ignore[arg-type]
+        multiplexer.consume(state, size, self._clock())
         if multiplexer.has_output:
             self.schedule_flush()
 
@@ -126,7 +135,7 @@ class MuxConnection:
         if not self.multiplexer.goaway_sent:
             self.multiplexer.go_away(code, reason)
         self._send_messages()
-        self.link.close(CLOSE_NORMAL if code is GoAwayCode.NORMAL else CLOSE_PROTOCOL_ERROR, reason)
+        self.link.close(CLOSE_PROTOCOL_ERROR if code in _FAULTS else CLOSE_NORMAL, reason)
         self.link_lost(reason)
 
     # ------------------------------------------------------------------ called by the link
@@ -139,13 +148,14 @@ class MuxConnection:
             events = self.multiplexer.receive_message(message, self._clock())
         except LinkError as error:
             log.warning("link_broken code=%s reason=%s", error.code.name, error.reason)
+            for event in self.multiplexer.undelivered:
+                self._dispatch(event)
             self.close_now(error.code, error.reason)
             return
         for event in events:
             self._dispatch(event)
-        if self._was_full and self.multiplexer.can_open:
-            self._was_full = False
-            self.owner.capacity_available(self)
+        if self._was_full and self.can_open:
+            self._tell_capacity()
         if self._closing or self.multiplexer.has_output:
             self.schedule_flush()
 
@@ -158,7 +168,10 @@ class MuxConnection:
             self._timer.cancel()
         for state in self.multiplexer.streams():
             self._reset(state.owner, ResetCode.UPSTREAM_UNREACHABLE, f"the link was lost: {reason}")
-        self.owner.link_closed(self, self._goaway, self._goaway_reason or reason)
+        try:
+            self.owner.link_closed(self, self._goaway, self._goaway_reason or reason)
+        except Exception:
+            log.exception("owner_failed at=link_closed")
 
     def pause_sending(self) -> None:
         """The link is full: what is queued waits in the streams."""
@@ -182,23 +195,39 @@ class MuxConnection:
         if self.closed:
             return
         self._send_messages()
+        if self.multiplexer.writable:
+            self._wake_sources()
+        if self._was_full and self.can_open:
+            self._tell_capacity()
         if self._closing and self.multiplexer.open_streams == 0 and not self.multiplexer.has_output:
             self.link.close(CLOSE_NORMAL, self._goaway_reason)
 
     def _send_messages(self) -> None:
-        multiplexer = self.multiplexer
         while not self._sending_paused:
-            parts = multiplexer.next_message()
+            parts = self.multiplexer.next_message()
             if not parts:
                 break
             self.link.send_message(parts)
-        if multiplexer.writable:
-            ready = multiplexer.writable
-            multiplexer.writable = []
-            for state in ready:
-                handler = _handler_of(state.owner)
+
+    def _wake_sources(self) -> None:
+        """Tell the sources that paused; a fault of one must not leave the others asleep."""
+        ready = self.multiplexer.writable
+        self.multiplexer.writable = []
+        for state in ready:
+            handler = _handler_of(state.owner)
+            try:
                 if handler is not None:
                     handler.room_available()
+            except Exception:
+                log.exception("handler_failed at=room_available")
+                self._abandon(state)
+
+    def _tell_capacity(self) -> None:
+        self._was_full = False
+        try:
+            self.owner.capacity_available(self)
+        except Exception:
+            log.exception("owner_failed at=capacity_available")
 
     # ------------------------------------------------------------------ events
 
@@ -210,19 +239,22 @@ class MuxConnection:
             elif isinstance(event, HeadersReceived):
                 self._headers_received(event)
             elif isinstance(event, EndReceived):
-                handler = _handler_of(event.stream.owner)
-                if handler is not None:
-                    handler.end_received(event.trailers)
+                self._end_received(event)
             elif isinstance(event, StreamReset):
                 self._reset(event.stream.owner, event.code, event.reason)
-            elif isinstance(event, GoAwayReceived):
-                self._remember_goaway(event.code, event.reason)
-                self.owner.goaway_received(event.code, event.reason)
-            elif isinstance(event, LinkOpened):
-                self.owner.link_opened(self)
+            else:
+                self._link_event(event)
         except Exception:
-            log.exception("handler_failed event=%s", type(event).__name__)
-            self._abandon(event)
+            log.exception("handler_failed at=%s", type(event).__name__)
+            if isinstance(event, (DataReceived, HeadersReceived, EndReceived)):
+                self._abandon(event.stream)
+
+    def _link_event(self, event: Event) -> None:
+        if isinstance(event, GoAwayReceived):
+            self._remember_goaway(event.code, event.reason)
+            self.owner.goaway_received(event.code, event.reason)
+        elif isinstance(event, LinkOpened):
+            self.owner.link_opened(self)
 
     def _data_received(self, event: DataReceived) -> None:
         handler = _handler_of(event.stream.owner)
@@ -233,26 +265,35 @@ class MuxConnection:
 
     def _headers_received(self, event: HeadersReceived) -> None:
         if event.opened:
+            if self.closed:
+                return  # by the handler of an earlier event in this message: nobody would end this stream
             stream = Stream(self, event.stream, None)
             stream.handler = self.owner.stream_opened(stream)
         handler = _handler_of(event.stream.owner)
         if handler is not None:
             handler.headers_received(event.items, event.end, event.interim)
 
+    def _end_received(self, event: EndReceived) -> None:
+        handler = _handler_of(event.stream.owner)
+        if handler is not None:
+            handler.end_received(event.trailers)
+
     def _reset(self, owner: object, code: ResetCode, reason: str) -> None:
         if code is ResetCode.CHECKSUM_MISMATCH:
-            log.warning("checksum_mismatch reason=%s", reason)
+            log.warning("checksum_mismatch reason=%s", escape(reason))
         if isinstance(owner, Stream) and owner.handler is not None:
             handler = owner.handler
             owner.handler = None
-            handler.reset_received(code, reason)
+            try:
+                handler.reset_received(code, reason)
+            except Exception:
+                log.exception("handler_failed at=reset_received")
 
-    def _abandon(self, event: Event) -> None:
+    def _abandon(self, state: StreamState) -> None:
         """End the stream whose handler failed."""
-        if isinstance(event, (DataReceived, HeadersReceived, EndReceived)):
-            self.multiplexer.reset_stream(event.stream, ResetCode.INTERNAL, "a fault in Terratunnel; see its log")
-            self._reset(event.stream.owner, ResetCode.INTERNAL, "a fault in Terratunnel; see its log")
-            self.schedule_flush()
+        self.multiplexer.reset_stream(state, ResetCode.INTERNAL, _OWN_FAULT)
+        self._reset(state.owner, ResetCode.INTERNAL, _OWN_FAULT)
+        self.schedule_flush()
 
     def _remember_goaway(self, code: GoAwayCode, reason: str) -> None:
         if self._goaway is None:

@@ -1,6 +1,6 @@
 """The WebSocket handshake (RFC 6455 §4) at both ends. Used by the server's acceptor and by the client.
 
-The server's half is plain functions on a parsed head; the client's half opens the connection. Frames are the link's business.
+The server's half is plain functions on a parsed head; the client's half opens the connection. Frames are for the link.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from terratunnel.mux.websocket import Transport, WebSocketLink
 SUBPROTOCOL: Final = b"terratunnel.v1"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_REFUSAL_BYTES: Final = 65_536
+_MAX_SENTENCE_CHARS: Final = 1_000
 
 
 class HandshakeRefused(TerratunnelError):
@@ -100,7 +101,7 @@ class OpenedLink:
 async def open_link(
     address: ServerAddress, extra: list[bytes], context: ssl.SSLContext | None, timeout_s: float
 ) -> OpenedLink:
-    """Open a WebSocket to a server. `context` is used when the address says TLS.
+    """Open a WebSocket to a server. `context` is used when the address says TLS; None verifies as usual.
 
     Raises HandshakeRefused, OSError, TimeoutError or RemoteProtocolError; cancelling it closes the connection.
     """
@@ -110,7 +111,7 @@ async def open_link(
             lambda: _ClientHandshake(address, extra, loop.create_future()),  # type: ignore[type-var]
             address.host,
             address.port,
-            ssl=context if address.tls else None,
+            ssl=(context or ssl.create_default_context()) if address.tls else None,
         )
         try:
             return await handshake.done
@@ -203,8 +204,8 @@ class _ClientHandshake:
 
 
 def _message_of(body: bytes, head: ResponseHead) -> str:
-    """Return the sentence of a refusal: its JSON's `message`, or the status line."""
+    """Return the sentence of a refusal: its JSON's `message`, or the status line. Whoever shows it escapes it."""
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(body)["message"])[:_MAX_SENTENCE_CHARS]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"{head.status} {head.reason.decode('latin-1')}".strip()

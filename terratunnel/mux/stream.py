@@ -1,6 +1,7 @@
 """A stream as its user sees it. Used by the edge, the forwarder and the pages' own agent.
 
-Calls go straight to the multiplexer and are flushed once per turn of the loop; whoever sends asks `has_room` before reading more.
+Calls go straight to the multiplexer and are flushed once per turn of the loop; whoever sends asks `has_room` before
+reading more.
 """
 
 from typing import TYPE_CHECKING, Protocol

@@ -1,6 +1,7 @@
-"""The real link: one WebSocket (RFC 6455) with the subprotocol `terratunnel.v1`. Used by the server's acceptor and the client.
+"""The real link: one WebSocket (RFC 6455) with the subprotocol `terratunnel.v1`. Used by the acceptor and the client.
 
-After the handshake (`mux.handshake`) a transport is handed to a WebSocketLink, which moves messages between it and a mux connection.
+After the handshake (`mux.handshake`) a WebSocketLink gets the transport and moves messages between it and its receiver.
+Rule: what the peer makes us answer is bounded; the receiver hears of the end once, and nothing after it.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import socket
 from typing import Final, Protocol, cast
 
 from terratunnel.mux.link import NOTSENT_LOWAT_BYTES, WRITE_HIGH_BYTES, WRITE_LOW_BYTES, LinkReceiver
-from terratunnel.mux.wsframes import FrameReader, FrameWriter, WebSocketError
+from terratunnel.mux.wsframes import FrameReader, FrameWriter
 from terratunnel.protocol.frames import MAX_MESSAGE_BYTES
 
 _BINARY: Final = 2
@@ -41,10 +42,18 @@ class WebSocketLink:
         self._writer: FrameWriter = FrameWriter(client)
         self._receiver: LinkReceiver | None = None
         self._close_sent: bool = False
+        self._writing_paused: bool = False
+        self._ping: bytes | None = None
+        self._lost: str | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
 
     def start(self, receiver: LinkReceiver, buffered: bytes) -> None:
         """Begin: `buffered` are the bytes that came behind the handshake."""
         self._receiver = receiver
+        if self._lost is not None:
+            # It went while nobody was there to hear: the receiver hears it once its owner has put it in its place.
+            asyncio.get_running_loop().call_soon(self._lose, self._lost)
+            return
         keep_kernel_queue_short(self._transport)
         self._transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
         if buffered:
@@ -66,7 +75,7 @@ class WebSocketLink:
         payload = code.to_bytes(2, "big") + reason.encode("utf-8", "replace")[:120].decode("utf-8", "ignore").encode()
         self._transport.writelines(self._writer.write(_CLOSE, [payload]))
         self._close_sent = True
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self._close_timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -79,18 +88,20 @@ class WebSocketLink:
 
     def data_received(self, data: bytes) -> None:
         """Read frames and hand messages on."""
-        try:
-            messages = self._reader.receive_data(data)
-        except WebSocketError as error:
-            self.close(error.code, error.reason)
-            self._lose(error.reason)
-            return
-        for opcode, payload in messages:
+        for opcode, payload in self._reader.receive_data(data):
             if opcode == _BINARY:
                 if self._receiver is not None:
                     self._receiver.message_received(payload)
-            else:
-                self._control_received(opcode, payload)
+            elif opcode == _PING:
+                self._ping = payload
+            elif opcode == _CLOSE:
+                self._close_received(payload)
+        if self._ping is not None and not self._writing_paused:
+            self._answer_ping()
+        error = self._reader.error
+        if error is not None:
+            self.close(error.code, error.reason)
+            self._lose(error.reason)
 
     def eof_received(self) -> bool:
         """The peer will send nothing more: a link has no half-closed state."""
@@ -98,29 +109,38 @@ class WebSocketLink:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the receiver."""
-        self._lose(str(exc) if exc else "the connection was closed")
+        self._lost = str(exc) if exc else "the connection was closed"
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._lose(self._lost)
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""
+        self._writing_paused = True
         if self._receiver is not None:
             self._receiver.pause_sending()
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
+        self._writing_paused = False
+        if self._ping is not None:
+            self._answer_ping()
         if self._receiver is not None:
             self._receiver.resume_sending()
 
     # ------------------------------------------------------------------ private
 
-    def _control_received(self, opcode: int, payload: bytes) -> None:
-        if opcode == _PING:
-            if not self._close_sent and not self._transport.is_closing():
-                self._transport.writelines(self._writer.write(_PONG, [payload]))
-        elif opcode == _CLOSE:
-            reason = payload[2:].decode("utf-8", "replace")
-            self.close(1000, "")
-            self._transport.close()
-            self._lose(reason or "the peer closed the link")
+    def _answer_ping(self) -> None:
+        """Answer the latest Ping alone, and when there is room (RFC 6455 §5.5.3): many of them cost no memory."""
+        payload, self._ping = self._ping or b"", None
+        if not self._close_sent and not self._transport.is_closing():
+            self._transport.writelines(self._writer.write(_PONG, [payload]))
+
+    def _close_received(self, payload: bytes) -> None:
+        reason = payload[2:].decode("utf-8", "replace")
+        self.close(1000, "")
+        self._transport.close()
+        self._lose(reason or "the peer closed the link")
 
     def _lose(self, reason: str) -> None:
         receiver = self._receiver

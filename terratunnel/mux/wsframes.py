@@ -1,7 +1,8 @@
 """WebSocket frames (RFC 6455 §5) for binary messages, without I/O. Used by `mux.websocket`.
 
-One own reader and writer for what a link needs: no extensions, binary messages and control frames. It is measured against the
-`websockets` package's frame layer, whose C mask it uses.
+One own reader and writer for what a link needs: no extensions, binary messages and control frames. Tests compare it
+with the frame layer of the `websockets` package, whose C mask it uses.
+Rule: however the bytes are cut, the same messages come out, and after the first fault nothing.
 """
 
 import os
@@ -22,6 +23,9 @@ _HEAD_16: Final = Struct(">BBH")
 _HEAD_64: Final = Struct(">BBQ")
 _MASK_POOL_BYTES: Final = 1024
 MAX_CONTROL_PAYLOAD: Final = 125
+# Frames of one message, and pieces of one frame before they are joined: each object costs more than a byte it holds.
+_MAX_FRAGMENTS: Final = 1024
+_MAX_PIECES: Final = 1024
 
 
 class Opcode(IntEnum):
@@ -51,11 +55,15 @@ class WebSocketError(RemoteProtocolError):
 
 
 class FrameReader:
-    """Turns bytes into messages. `masked`: the peer is a client, whose frames must be masked (a server's must not)."""
+    """Turns bytes into messages. `masked`: the peer is a client, whose frames must be masked (a server's must not).
 
-    __slots__ = ("_fragments", "_fragments_bytes", "_held", "_held_bytes", "_masked", "_max_bytes", "_wanted")
+    `error` is set once the peer broke a rule; what came before it is still handed on.
+    """
+
+    __slots__ = ("_fragments", "_fragments_bytes", "_held", "_held_bytes", "_masked", "_max_bytes", "_wanted", "error")
 
     def __init__(self, masked: bool, max_message_bytes: int) -> None:
+        self.error: WebSocketError | None = None
         self._masked: bool = masked
         self._max_bytes: int = max_message_bytes
         self._held: list[bytes] = []
@@ -65,29 +73,41 @@ class FrameReader:
         self._fragments_bytes: int = 0
 
     def receive_data(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return `(opcode, payload)` of each message that is whole now; raises WebSocketError.
-
-        Pieces are joined once, when a whole frame is there.
-        """
+        """Return `(opcode, payload)` of each message that is whole now; then look at `error`."""
+        messages: list[tuple[int, bytes]] = []
+        if self.error is not None:
+            return messages
         if self._held:
-            self._held.append(data)
-            self._held_bytes += len(data)
+            self._hold(data)
             if self._held_bytes < self._wanted:
-                return []
+                return messages
             data = b"".join(self._held)
             self._held = []
-        messages: list[tuple[int, bytes]] = []
+        try:
+            rest = self._read_frames(data, messages)
+        except WebSocketError as error:
+            self.error = error
+        else:
+            if rest < len(data):
+                self._held = [data[rest:] if rest else data]
+                self._held_bytes = len(data) - rest
+        return messages
+
+    def _hold(self, data: bytes) -> None:
+        """Keep a piece of a frame. Pieces are joined once, when the frame is whole, unless there are very many."""
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if len(self._held) >= _MAX_PIECES:
+            self._held = [b"".join(self._held)]
+
+    def _read_frames(self, data: bytes, messages: list[tuple[int, bytes]]) -> int:
+        """Read every whole frame; returns where the rest begins."""
         position = 0
         while True:
             end = self._read_frame(data, position, messages)
             if end == position:
-                break
+                return position
             position = end
-        if position < len(data):
-            rest = data[position:] if position else data
-            self._held = [rest]
-            self._held_bytes = len(rest)
-        return messages
 
     def _read_frame(self, data: bytes, position: int, messages: list[tuple[int, bytes]]) -> int:
         """Read one frame at `position`; returns its end, or `position` while it is not whole."""
@@ -120,7 +140,8 @@ class FrameReader:
             return position
         payload = data[start:end]
         if masked:
-            payload = apply_mask(payload, data[start - 4 : start])
+            mask_start = start - 4
+            payload = apply_mask(payload, data[mask_start:start])
         self._take(first, payload, messages)
         return end
 
@@ -135,6 +156,10 @@ class FrameReader:
                 raise WebSocketError(1002, "a control frame is malformed")
         elif opcode > 2:
             raise WebSocketError(1002, f"opcode {opcode} is not known")
+        elif opcode == 1:
+            raise WebSocketError(1003, "a link carries binary messages only")
+        elif (opcode == _CONTINUATION) != (self._fragments is not None):
+            raise WebSocketError(1002, "the fragments of a message are out of order")
         elif self._fragments_bytes + size > self._max_bytes:
             raise WebSocketError(1009, f"a message is over {self._max_bytes} bytes")
 
@@ -145,10 +170,6 @@ class FrameReader:
         if opcode >= 8:
             messages.append((opcode, payload))
             return
-        if opcode == 1:
-            raise WebSocketError(1003, "a link carries binary messages only")
-        if (opcode == _CONTINUATION) != (fragments is not None):
-            raise WebSocketError(1002, "the fragments of a message are out of order")
         if fragments is None:
             if first & _FIN:
                 messages.append((_BINARY, payload))
@@ -160,7 +181,7 @@ class FrameReader:
             messages.append((_BINARY, b"".join(fragments)))
             self._fragments = None
             self._fragments_bytes = 0
-        elif len(fragments) > 1024:
+        elif len(fragments) >= _MAX_FRAGMENTS:
             raise WebSocketError(1009, "a message has too many fragments")
 
 
@@ -197,5 +218,6 @@ class FrameWriter:
             self._pool = os.urandom(_MASK_POOL_BYTES)
             self._used = 0
         start = self._used
-        self._used = start + 4
-        return self._pool[start : self._used]
+        end = start + 4
+        self._used = end
+        return self._pool[start:end]
