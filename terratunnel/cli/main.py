@@ -1,0 +1,81 @@
+"""The program `terratunnel`: its commands, `.env`, and what an error looks like. Used by the console script and `-m`.
+
+Rule: what we raise on purpose ends as one sentence on stderr, without a traceback. A command imports what it runs.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import click
+
+from terratunnel import __version__, logs
+from terratunnel.cli.client import client, http
+from terratunnel.cli.demo import demo
+from terratunnel.cli.server import server
+from terratunnel.errors import TerratunnelError
+
+ENV_FILE: Final = ".env"
+
+
+class Program(click.Group):
+    """A group that reads `.env` before its options, and shows our errors as sentences."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read `.env`; what is set in the environment wins."""
+        load_env_file(Path(ENV_FILE))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except TerratunnelError as error:
+            raise click.ClickException(logs.escape(str(error))) from error
+
+
+def load_env_file(path: Path) -> None:
+    """Put the variables of a file into the environment, where they are not set already."""
+    if not path.is_file():
+        return
+    from dotenv import load_dotenv
+
+    try:
+        load_dotenv(path, encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in a value
+        raise click.ClickException(f"The file {path} cannot be read: {error}") from error
+
+
+def show_everything(stream: TextIO) -> None:
+    """Let a terminal that lacks a character show its number instead of ending the program."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--log-level",
+    envvar="TERRATUNNEL_LOG_LEVEL",
+    type=click.Choice(logs.LEVELS, case_sensitive=False),
+    metavar="[DEBUG|INFO|WARNING|ERROR]",
+    default="INFO",
+    show_default=True,
+    help="What is written to stderr beside the request lines.",
+)
+@click.version_option(__version__, prog_name="terratunnel")
+def main(log_level: str) -> None:
+    """A permanent public URL for a service on your laptop.
+
+    Try it: terratunnel demo. Every option can be given as an environment variable or in a .env file; .env.example
+    lists them.
+    """
+    show_everything(sys.stdout)
+    show_everything(sys.stderr)
+    logs.configure(log_level)
+
+
+for command in (server, client, http, demo):
+    main.add_command(command)

@@ -1,0 +1,197 @@
+"""`terratunnel server`: from options to a running server. Used by `cli.main`.
+
+Rule: SIGTERM drains and ends with 0; secrets come from the environment only, where no list of processes shows them.
+"""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from terratunnel.cli import options
+from terratunnel.errors import TerratunnelError
+
+if TYPE_CHECKING:
+    from terratunnel.server.app import Server
+    from terratunnel.server.config import ServerConfig
+
+
+class ServerOptions(TypedDict):
+    """What can be said about a server."""
+
+    host: str
+    port: int
+    domain: str
+    db_path: str
+    public_url: str
+    require_auth: bool
+    max_request_size: int
+    max_response_size: int
+    streaming_threshold: int
+    chunk_size: int
+    output: str
+
+
+class CannotListen(TerratunnelError):
+    """The address cannot be had; the sentence says why."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        super().__init__(
+            f"The server cannot listen on {where} ({options.system_words(error)}); give another --host or --port."
+        )
+
+
+@click.command()
+@click.option("--host", envvar="TERRATUNNEL_HOST", default="0.0.0.0", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    envvar="TERRATUNNEL_PORT",
+    type=options.port_type(),
+    default=8000,
+    show_default=True,
+    help="The one public port. 0: any.",
+)
+@click.option(
+    "--domain",
+    envvar="TERRATUNNEL_DOMAIN",
+    default="localhost",
+    show_default=True,
+    help="Tunnels are NAME.DOMAIN. localhost is for trying it out; anything else is production.",
+)
+@click.option(
+    "--db-path",
+    envvar="TERRATUNNEL_DB_PATH",
+    default="terratunnel.db",
+    show_default=True,
+    help="The database; on localhost the secret is kept beside it.",
+)
+@click.option(
+    "--public-url",
+    envvar="TERRATUNNEL_PUBLIC_URL",
+    default="",
+    help="What URLs are made from.  [default: https://DOMAIN, http://localhost:PORT for localhost]",
+)
+@click.option(
+    "--require-auth/--no-require-auth",
+    envvar="REQUIRE_AUTH_FOR_TUNNELS",
+    default=True,
+    show_default=True,
+    help="Whether a client needs a key. Without: a random name for anyone who asks.",
+)
+@click.option(
+    "--max-request-size",
+    envvar="TERRATUNNEL_MAX_REQUEST_SIZE",
+    type=click.IntRange(min=0),
+    default=52_428_800,
+    show_default=True,
+    help="Largest body of a request in bytes. 0: none.",
+)
+@click.option(
+    "--max-response-size",
+    envvar="TERRATUNNEL_MAX_RESPONSE_SIZE",
+    type=click.IntRange(min=0),
+    default=52_428_800,
+    show_default=True,
+    help="Largest body of a response in bytes. 0: none.",
+)
+@options.chunk_options
+@options.output_option
+def server(**given: Unpack[ServerOptions]) -> None:
+    """Serve tunnels on a public port."""
+    from terratunnel.cli.running import run
+
+    config = server_config(given)
+    config.check()
+    run(_serve(config, given["output"]))
+
+
+def server_config(given: ServerOptions) -> "ServerConfig":
+    """Return the configuration that options and the environment describe."""
+    from terratunnel.protocol.settings import Settings
+    from terratunnel.server.config import EdgeLimits, ServerConfig
+
+    return ServerConfig(
+        host=given["host"],
+        port=given["port"],
+        domain=given["domain"].lower().rstrip("."),
+        db_path=given["db_path"],
+        public_url=given["public_url"],
+        require_auth=given["require_auth"],
+        static_keys=static_keys(os.environ.get("TERRATUNNEL_STATIC_KEYS", "")),
+        secret=os.environ.get("JWT_SECRET", ""),
+        edge=EdgeLimits(
+            max_request_bytes=given["max_request_size"],
+            max_response_bytes=given["max_response_size"],
+            streaming_threshold=given["streaming_threshold"],
+        ),
+        link=Settings(chunk_size=given["chunk_size"]),
+    )
+
+
+def static_keys(text: str) -> dict[str, str]:
+    """Return names by key for `KEY=NAME,KEY2=NAME2`. Raises ConfigError, and shows no key in it."""
+    from terratunnel.server.auth.names import is_valid_name
+    from terratunnel.server.config import ConfigError
+
+    keys = {}
+    for number, item in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        key, _, name = item.rpartition("=")
+        if not key or not is_valid_name(name):
+            raise ConfigError(f"Entry {number} of TERRATUNNEL_STATIC_KEYS is not KEY=NAME with a name like my-app.")
+        keys[key] = name
+    return keys
+
+
+async def start(config: "ServerConfig", server: "Server") -> None:
+    """Start a server. Raises CannotListen."""
+    try:
+        await server.start()
+    except OSError as error:
+        raise CannotListen(config.host, config.port, error) from error
+
+
+async def _serve(config: "ServerConfig", output: str) -> None:
+    from terratunnel.cli.running import Stops, stopping
+    from terratunnel.server.app import Server
+
+    # With events on stdout the lines of the access log go where logs go.
+    server = Server(config, sys.stderr if output == options.JSON else sys.stdout)
+    stops = Stops()
+    with stopping(stops):
+        try:
+            await start(config, server)
+            _say_ready(server, output)
+            await stops.first.wait()
+            _say("Finishing what is under way. Ctrl-C again ends it at once.", output)
+            await stops.unless_second(server.drain(config.drain_s))
+        finally:
+            await server.close()
+    _say("The server has stopped.", output, event="stopped")
+
+
+def _say_ready(server: "Server", output: str) -> None:
+    config = server.config
+    sentence = (
+        f"The server is ready at {server.public_url}, listening on {config.host}:{server.port}. Connect a client:\n"
+        f"  terratunnel client --server-url {server.public_url} --local-endpoint http://localhost:3000"
+    )
+    _say(
+        sentence,
+        output,
+        event="ready",
+        host=config.host,
+        port=server.port,
+        domain=config.domain,
+        public_url=server.public_url,
+    )
+
+
+def _say(sentence: str, output: str, **event: str | int) -> None:
+    """Write a sentence for a person, or the event for a program."""
+    if output != options.JSON:
+        print(sentence, flush=True)
+    elif event:
+        print(json.dumps(event), flush=True)
