@@ -58,7 +58,7 @@ class RequestMeta:
 
 
 class ResponseMeta:
-    """What the edge needs to know of a checked response. `has_body`: a body may follow (it may be empty)."""
+    """What the edge needs to know of a checked response. `has_body`: one may follow, maybe an empty one."""
 
     __slots__ = ("content_length", "has_body", "reason", "status", "upgrade")
 
@@ -116,6 +116,8 @@ def check_request_items(items: list[bytes]) -> RequestMeta:
         _note_request(meta, kind_of(items[place]), items[place + 1])
     if not meta.host:
         raise bad_request("The request has no Host field.")
+    if meta.upgrade is not None and meta.content_length:
+        raise bad_request("A request that asks for a switch of protocols has a body.")
     check_target(method, meta.target, meta.host)
     return meta
 
@@ -229,7 +231,7 @@ def _note_request(meta: RequestMeta, kind: int, value: bytes) -> None:
     elif kind == CONTENT_LENGTH:
         meta.content_length = _length(value, meta.content_length)
     elif kind == UPGRADE:
-        meta.upgrade = value
+        meta.upgrade = _only(value, meta.upgrade)
     else:
         raise bad_request("A field of one hop came over the link.")
 
@@ -239,10 +241,11 @@ def _note_response(meta: ResponseMeta, kind: int, value: bytes) -> None:
         if meta.status < 200 or meta.status == 204:
             raise bad_request("This status allows no Content-Length.")
         meta.content_length = _length(value, meta.content_length)
+        meta.has_body = meta.has_body and meta.content_length != 0
     elif kind == UPGRADE:
         if meta.status != 101:
             raise bad_request("A field of one hop came over the link.")
-        meta.upgrade = value
+        meta.upgrade = _only(value, meta.upgrade)
     elif kind != HOST:
         raise bad_request("A field of one hop came over the link.")
 
@@ -252,3 +255,9 @@ def _length(value: bytes, earlier: int | None) -> int:
     if earlier is not None or length < 0:
         raise bad_request("Content-Length is not a single plain number.")
     return length
+
+
+def _only(value: bytes, earlier: bytes | None) -> bytes:
+    if not value or earlier is not None:
+        raise bad_request("Upgrade does not name one protocol.")
+    return value

@@ -44,7 +44,7 @@ def is_apex(name: str, domain: str) -> bool:
 def _read(host: bytes) -> str:
     if host.startswith(b"["):
         address, bracket, port = host[1:].partition(b"]")
-        if b":" not in address or address.translate(None, _IPV6):
+        if not bracket or b":" not in address or address.translate(None, _IPV6):
             return ""
         name = b"[" + address + bracket
     else:

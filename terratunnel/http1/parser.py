@@ -273,8 +273,7 @@ class ResponseParser(MessageParser):
             if self._interim > _MAX_INTERIM:
                 raise bad_request(f"More than {_MAX_INTERIM} interim responses came.")
         elif head.has_body:
-            self._body = self._body_of(head)
-            self._state = _BODY
+            self._begin_body(self._body_of(head))
         else:
             self._end_message()
         return head
@@ -285,6 +284,12 @@ class ResponseParser(MessageParser):
         self._state = _OPAQUE
         self.upgraded = True
         self.complete = True
+
+    def _begin_body(self, body: Body) -> None:
+        self._body = body
+        self._state = _BODY
+        if self._eof:
+            body.receive_eof()
 
     def _body_of(self, head: ResponseHead) -> Body:
         if head.chunked:

@@ -64,7 +64,7 @@ class Section:
         if self.chunked:
             self._check_chunked()
         if self.seen & CONNECTION:
-            self._read_options(self.options)
+            self._read_options()
 
     @property
     def fields(self) -> Fields:
@@ -110,7 +110,8 @@ class Section:
         if self.minor_version == 0:
             raise bad_request("Transfer-Encoding appears in an HTTP/1.0 message.")
 
-    def _read_options(self, options: tuple[bytes, ...]) -> None:
+    def _read_options(self) -> None:
+        options = self.options
         if self.minor_version == 0:
             self.keep_alive = b"keep-alive" in options
         if b"close" in options:
@@ -121,12 +122,11 @@ class Section:
             self._read_upgrade()
 
     def _read_upgrade(self) -> None:
-        """A switch needs HTTP/1.1 and no body. One to HTTP/2 would carry requests past this reading of HTTP, so such
-        an offer is passed over, as RFC 9110 §7.8 allows."""
-        protocols: list[bytes] = []
-        for line in self.block.special:
-            if line.kind == UPGRADE:
-                protocols += line.tokens
-        to_http = [protocol for protocol in protocols if protocol == b"h2c" or protocol.startswith(b"http/")]
-        if self.minor_version == 1 and not self.chunked and not self.content_length and not to_http:
-            self.upgrade = b", ".join(self.values(UPGRADE)) or None
+        """A switch needs one offer, HTTP/1.1 and no body. One to HTTP/2 would carry requests past this reading of HTTP,
+        so it is passed over, as RFC 9110 §7.8 allows."""
+        offers = [line for line in self.block.special if line.kind == UPGRADE]
+        if len(offers) > 1 or self.minor_version == 0 or self.chunked or self.content_length:
+            return
+        to_http = [protocol for protocol in offers[0].tokens if protocol == b"h2c" or protocol.startswith(b"http/")]
+        if not to_http:
+            self.upgrade = offers[0].value or None

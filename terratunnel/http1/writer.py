@@ -6,7 +6,6 @@ from typing import Final
 NO_FRAMING: Final = b""
 CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 CLOSE: Final = b"Connection: close\r\n"
-CHUNKED_CLOSE: Final = CHUNKED + CLOSE
 KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 UPGRADE: Final = b"Connection: Upgrade\r\n"
 NO_BODY: Final = b"Content-Length: 0\r\n"
