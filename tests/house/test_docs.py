@@ -12,10 +12,11 @@ from tests.house.tree import ROOT, name, project_files, python_files, tree
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 # Strings in that form that are no variables -> what they are.
-NOT_VARIABLES = {"TCP_NOTSENT_LOWAT": "an option of sockets"}
+NOT_VARIABLES = {"AF_UNIX": "a kind of socket", "TCP_NOTSENT_LOWAT": "an option of sockets"}
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
-DOCUMENTED = re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", EXAMPLE, re.MULTILINE)
+ASSIGNMENTS = re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE, re.MULTILINE)
+DOCUMENTED = [variable for variable, _ in ASSIGNMENTS]
 REQUIREMENTS = [path for path in project_files() if re.fullmatch(r"requirements.*\.(txt|in)", path.name)]
 # Pieces in brackets, so that this file does not match itself.
 MACHINE = re.compile(
@@ -30,20 +31,19 @@ def variable_names(module: ast.Module) -> set[str]:
     return {text for text in texts if isinstance(text, str) and VARIABLE.fullmatch(text)}
 
 
-def option_variables(command: click.Command) -> set[str]:
-    """The variables of a command's options, and of the commands below it."""
-    found = {variable for option in command.params for variable in option_variable(option)}
+def options(command: click.Command) -> list[click.Parameter]:
+    """The options of a command, and of the commands below it."""
     below = command.commands.values() if isinstance(command, click.Group) else ()
-    return found.union(*(option_variables(each) for each in below))
+    return [*command.params, *(option for each in below for option in options(each))]
 
 
-def option_variable(option: click.Parameter) -> list[str]:
-    return [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+def option_variables() -> dict[str, click.Parameter]:
+    return {option.envvar: option for option in options(main) if isinstance(option.envvar, str)}
 
 
 def read_variables() -> set[str]:
     written = {text for path in python_files("terratunnel") for text in variable_names(tree(path))}
-    return (written | option_variables(main)) - set(NOT_VARIABLES)
+    return (written | set(option_variables())) - set(NOT_VARIABLES)
 
 
 def test_every_variable_that_the_code_reads_is_in_the_example() -> None:
@@ -63,6 +63,13 @@ def test_a_variable_is_found_however_it_is_read(source: str) -> None:
 
 def test_the_example_names_each_variable_once() -> None:
     assert sorted(DOCUMENTED) == sorted(set(DOCUMENTED))
+
+
+def test_the_example_gives_the_defaults_of_the_options() -> None:
+    optional = {variable: option for variable, option in option_variables().items() if not option.required}
+    defaults = {variable: str(option.default).lower() for variable, option in optional.items() if option.default}
+    given = {variable: value.lower() for variable, value in ASSIGNMENTS if variable in defaults}
+    assert given == defaults
 
 
 def test_the_example_sets_nothing_by_itself() -> None:
