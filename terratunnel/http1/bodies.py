@@ -30,6 +30,9 @@ class Trailers:
         return f"<Trailers {self.fields!r}>"
 
 
+NO_TRAILERS: Final = Trailers([])  # the usual end of a body; shared, so never changed
+
+
 class Body:
     """A body of known length; the base of the other two."""
 
@@ -41,7 +44,7 @@ class Body:
     def next_event(self, buffer: Buffer) -> "bytes | Trailers | None":
         """A slice of the body, its end, or None: more bytes are needed."""
         if self._left == 0:
-            return Trailers([])
+            return NO_TRAILERS
         data = buffer.take(self._left)
         self._left -= len(data)
         return data or None
@@ -63,7 +66,7 @@ class UntilCloseBody(Body):
         super().__init__(_EVERYTHING)
 
     def next_event(self, buffer: Buffer) -> "bytes | Trailers | None":
-        return buffer.take(_EVERYTHING) or (Trailers([]) if self._left == 0 else None)
+        return buffer.take(_EVERYTHING) or (NO_TRAILERS if self._left == 0 else None)
 
     def receive_eof(self) -> None:
         self._left = 0

@@ -222,8 +222,14 @@ class ResponseParser(MessageParser):
     def next_event(self) -> ResponseHead | bytes | Trailers | None:
         """The next part of the response; None: more bytes are needed, or the response is complete.
         Raises BadMessage also when more would be needed and the connection has ended."""
+        event: ResponseHead | bytes | Trailers | None = None
         try:
-            event = self._next_event()
+            if self._state == _BODY:
+                event = self._next_of_body()
+            elif self._state == _HEAD:
+                event = self._next_head()
+            elif self._state == _OPAQUE:
+                event = self._buffer.take_all() or None
         except BadMessage:
             self._fail()
             raise
@@ -241,15 +247,6 @@ class ResponseParser(MessageParser):
             self._body.receive_eof()
         if self._starved:
             self._check_end()
-
-    def _next_event(self) -> ResponseHead | bytes | Trailers | None:
-        if self._state == _HEAD:
-            return self._next_head()
-        if self._state == _BODY:
-            return self._next_of_body()
-        if self._state == _OPAQUE:
-            return self._buffer.take_all() or None
-        return None
 
     def _check_end(self) -> None:
         if self._state == _HEAD or (self._body is not None and not self._body.is_whole()):
