@@ -34,6 +34,11 @@ class Program(click.Group):
             return super().invoke(ctx)
         except TerratunnelError as error:
             raise click.ClickException(logs.escape(str(error))) from error
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] == "terratunnel":
+                raise
+            hint = "install what a server needs with: pip install 'terratunnel[server]'"
+            raise click.ClickException(f"The package {error.name} is missing; {hint}") from error
 
 
 def load_env_file(path: Path) -> None:

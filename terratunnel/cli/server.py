@@ -6,11 +6,11 @@ Rule: SIGTERM drains and ends with 0; secrets come from the environment only, wh
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from terratunnel.cli import options
+from terratunnel.cli import limits, options
 from terratunnel.errors import TerratunnelError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from terratunnel.server.config import ServerConfig
 
 
-class ServerOptions(TypedDict):
+class ServerOptions(limits.LimitOptions):
     """What can be said about a server."""
 
     host: str
@@ -27,8 +27,6 @@ class ServerOptions(TypedDict):
     db_path: str
     public_url: str
     require_auth: bool
-    max_request_size: int
-    max_response_size: int
     streaming_threshold: int
     chunk_size: int
     output: str
@@ -81,22 +79,7 @@ class CannotListen(TerratunnelError):
     show_default=True,
     help="Whether a client needs a key. Without: a random name for anyone who asks.",
 )
-@click.option(
-    "--max-request-size",
-    envvar="TERRATUNNEL_MAX_REQUEST_SIZE",
-    type=click.IntRange(min=0),
-    default=52_428_800,
-    show_default=True,
-    help="Largest body of a request in bytes. 0: none.",
-)
-@click.option(
-    "--max-response-size",
-    envvar="TERRATUNNEL_MAX_RESPONSE_SIZE",
-    type=click.IntRange(min=0),
-    default=52_428_800,
-    show_default=True,
-    help="Largest body of a response in bytes. 0: none.",
-)
+@limits.limit_options
 @options.chunk_options
 @options.output_option
 def server(**given: Unpack[ServerOptions]) -> None:
@@ -111,7 +94,7 @@ def server(**given: Unpack[ServerOptions]) -> None:
 def server_config(given: ServerOptions) -> "ServerConfig":
     """Return the configuration that options and the environment describe."""
     from terratunnel.protocol.settings import Settings
-    from terratunnel.server.config import EdgeLimits, ServerConfig
+    from terratunnel.server.config import ServerConfig
 
     return ServerConfig(
         host=given["host"],
@@ -122,11 +105,8 @@ def server_config(given: ServerOptions) -> "ServerConfig":
         require_auth=given["require_auth"],
         static_keys=static_keys(os.environ.get("TERRATUNNEL_STATIC_KEYS", "")),
         secret=os.environ.get("JWT_SECRET", ""),
-        edge=EdgeLimits(
-            max_request_bytes=given["max_request_size"],
-            max_response_bytes=given["max_response_size"],
-            streaming_threshold=given["streaming_threshold"],
-        ),
+        drain_s=given["drain_timeout"],
+        edge=limits.edge_limits(given, given["streaming_threshold"]),
         link=Settings(chunk_size=given["chunk_size"]),
     )
 

@@ -21,7 +21,7 @@ from terratunnel.client import api
 from terratunnel.client.backoff import Backoff
 from terratunnel.client.config import DEFAULT_SERVER_URL, ClientConfig, ConfigError
 from terratunnel.client.console import Display, Exchange, Online, State
-from terratunnel.client.link import Ending, ServerLink, why
+from terratunnel.client.link import Ending, ServerLink, sentence, why
 from terratunnel.client.tokens import TokenStore
 from terratunnel.client.wake import SleepDetector
 from terratunnel.errors import RemoteProtocolError
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 # Spec §1: a missing or wrong key, a key that may not do this, a version the server does not speak.
 _FINAL_REFUSALS: Final = (401, 403, 426)
-_SLEEP_CHECK_S: Final = 1.0
 _USER_AGENT: Final = f"terratunnel/{__version__} ({platform.system()}) Python/{platform.python_version()}".encode()
 _ENDING: Final = "the client is ending"
 NAME_A_SERVER: Final = (
@@ -129,7 +128,8 @@ class Client:
             else:
                 link.drain(_ENDING)
         if self._stops == 1 and self.open_requests:
-            self._display.notice(f"Finishing {self.open_requests} open requests. Ctrl-C again ends them at once.")
+            count = "1 request" if self.open_requests == 1 else f"{self.open_requests} requests"
+            self._display.notice(f"Finishing {count}. Ctrl-C again ends at once.")
 
     @property
     def open_requests(self) -> int:
@@ -164,42 +164,47 @@ class Client:
         while True:
             self.state = State.CONNECTING
             self._display.connecting(self._config.server_url)
-            try:
-                ending = await self._use_one_link(forwarder)
-            except HandshakeRefused as refusal:
-                if refusal.status in _FINAL_REFUSALS:
-                    return Outcome(ExitStatus.REFUSED, f"The server refuses this client: {refusal.message}")
-                ending = Ending(None, self._unreachable(f"it answers {refusal.status}, {refusal.message}"))
-            except (OSError, TimeoutError, RemoteProtocolError) as error:
-                ending = Ending(None, self._unreachable(why(error)))
-            outcome = self._final(ending)
-            if outcome is not None:
-                return outcome
-            await self._wait_to_retry(ending.reason)
+            result = await self._use_one_link(forwarder)
+            if self._stops:
+                return Outcome(ExitStatus.ENDED, "The tunnel is closed.")
+            if isinstance(result, Outcome):
+                return result
+            await self._wait_to_retry(result)
 
-    async def _use_one_link(self, forwarder: Forwarder) -> Ending:
-        """Open a link and return when another one is needed."""
-        config = self._config
-        self._connecting = asyncio.get_running_loop().create_task(
-            open_link(config.address, self._handshake_fields(), self._context, config.handshake_timeout_s)
-        )
+    async def _use_one_link(self, forwarder: Forwarder) -> Outcome | str:
+        """Open a link and use it; return how the client ends, or the sentence why another link is needed."""
         try:
-            opened = await self._connecting
-        except asyncio.CancelledError:
-            if not self._stops:
-                raise
-            return Ending(GoAwayCode.NORMAL, "")
-        finally:
-            self._connecting = None
+            opened = await self._open()
+        except HandshakeRefused as refusal:
+            return self._after_refusal(refusal)
+        except (OSError, TimeoutError, RemoteProtocolError) as error:
+            return self._unreachable(why(error))
+        if opened is None:
+            return ""
+        config = self._config
         link = ServerLink(opened, forwarder, config.link, config.drain_s, self._link_online)
         self._links.add(link)
         link.closed.add_done_callback(lambda _: self._links.discard(link))
         if self._stops:  # while the handshake ended
             link.drain(_ENDING)
+        ending = await link.over
+        self._current = None
+        return self._after_link(ending)
+
+    async def _open(self) -> OpenedLink | None:
+        """Return an opened link; None when `stop` came first."""
+        config = self._config
+        self._connecting = asyncio.get_running_loop().create_task(
+            open_link(config.address, self._handshake_fields(), self._context, config.handshake_timeout_s)
+        )
         try:
-            return await link.over
+            return await self._connecting
+        except asyncio.CancelledError:
+            if not self._stops:
+                raise
+            return None
         finally:
-            self._current = None
+            self._connecting = None
 
     def _link_online(self, link: ServerLink) -> None:
         """The server has taken this client."""
@@ -215,20 +220,30 @@ class Client:
         endpoint = str(self._config.endpoint)
         self._display.online(Online(welcome.url, welcome.hostname, endpoint, self._api_url))
 
-    def _final(self, ending: Ending) -> Outcome | None:
-        """Return how it ends, or None when the server is tried again."""
-        if self._stops:
-            return Outcome(ExitStatus.ENDED, "The tunnel is closed.")
-        if ending.code is GoAwayCode.NORMAL:
-            return Outcome(ExitStatus.ENDED, f"The server ended the tunnel: {ending.reason}")
-        if ending.code is GoAwayCode.REPLACED:
-            return Outcome(ExitStatus.REPLACED, f"Another client has taken over this tunnel: {ending.reason}")
-        if ending.code is GoAwayCode.REVOKED:
-            return Outcome(ExitStatus.REFUSED, f"The server has revoked the key of this tunnel: {ending.reason}")
-        if not self._was_online and self._clock() - self._started_at >= self._config.first_link_s:
-            hint = f" {NAME_A_SERVER}" if self._config.server_url == DEFAULT_SERVER_URL else ""
-            return Outcome(ExitStatus.ERROR, ending.reason + hint)
-        return None
+    def _after_link(self, ending: Ending) -> Outcome | str:
+        match ending.code:
+            case GoAwayCode.NORMAL:
+                return Outcome(ExitStatus.ENDED, sentence("The server ended the tunnel", ending.reason))
+            case GoAwayCode.REPLACED:
+                return Outcome(ExitStatus.REPLACED, sentence("This tunnel was taken over", ending.reason))
+            case GoAwayCode.REVOKED:
+                return Outcome(ExitStatus.REFUSED, sentence("The key of this tunnel was revoked", ending.reason))
+        return self._again(sentence("The link to the server is gone", ending.reason))
+
+    def _after_refusal(self, refusal: HandshakeRefused) -> Outcome | str:
+        if refusal.status in _FINAL_REFUSALS:
+            return Outcome(ExitStatus.REFUSED, sentence("The server refuses this client", refusal.message))
+        return self._unreachable(f"it answers {refusal.status}, {refusal.message}")
+
+    def _unreachable(self, reason: str) -> Outcome | str:
+        return self._again(sentence(f"The server at {self._config.server_url} cannot be reached", reason))
+
+    def _again(self, trouble: str) -> Outcome | str:
+        """A server that was never there is given up on: its name may be wrong."""
+        if self._was_online or self._clock() - self._started_at < self._config.first_link_s:
+            return trouble
+        hint = f" {NAME_A_SERVER}" if self._config.server_url == DEFAULT_SERVER_URL else ""
+        return Outcome(ExitStatus.ERROR, trouble + hint)
 
     async def _wait_to_retry(self, reason: str) -> None:
         delay_s = self._backoff.next_delay(self._clock())
@@ -250,9 +265,6 @@ class Client:
             return [*fields, b"Authorization", b"Bearer " + config.api_key.encode()]
         token = self._tokens.get(config.server_url, str(config.endpoint))
         return [*fields, b"Terratunnel-Token", token.encode()] if token else fields
-
-    def _unreachable(self, why: str) -> str:
-        return f"The server at {self._config.server_url} cannot be reached: {why.rstrip('.')}."
 
     # ------------------------------------------------------------------ beside the road
 
@@ -285,7 +297,7 @@ class Client:
             self._hurry.set()
             for link in list(self._links):
                 link.cut(GoAwayCode.DEAD, f"this machine slept for {slept_s:.0f} s")
-        self._sleep_check = asyncio.get_running_loop().call_later(_SLEEP_CHECK_S, self._check_sleep)
+        self._sleep_check = asyncio.get_running_loop().call_later(self._sleep.every_s, self._check_sleep)
 
     def _heard_ago_s(self) -> float | None:
         if self._current is None:

@@ -219,7 +219,7 @@ def _short(text: str) -> str:
 
 
 def _request_id(items: list[bytes]) -> str | None:
-    """Return the id the server gave a request (`[method, target, name, value, …]`); it comes with the last fields."""
+    """Return the id of a request (`[method, target, name, value, …]`), which is mostly among its last fields."""
     for index in range(len(items) - 2, 1, -2):
         if items[index].lower() == b"x-request-id":
             return items[index + 1].decode("latin-1")

@@ -47,6 +47,12 @@ def welcome_in(fields: Fields) -> Welcome:
     return Welcome(url, hostname, field(fields, b"terratunnel-token").decode("latin-1"))
 
 
+def sentence(what: str, reason: str) -> str:
+    """Return what happened and, where a reason is known, why."""
+    reason = reason.strip().rstrip(".")
+    return f"{what}: {reason}." if reason else f"{what}."
+
+
 def why(error: Exception) -> str:
     """Return why a link could not be opened, without the numbers and addresses of the system's own words."""
     if isinstance(error, TimeoutError) and not error.args:

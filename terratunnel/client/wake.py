@@ -10,6 +10,7 @@ from typing import Final
 
 # The server drops a link it has not heard of for 15 s; a shorter sleep is left to the link's own pings.
 SLEPT_S: Final = 10.0
+CHECK_EVERY_S: Final = 1.0
 
 
 def clock_with_sleep() -> float:
@@ -22,11 +23,15 @@ def clock_with_sleep() -> float:
 
 
 class SleepDetector:
-    """Compares a clock that stops in sleep with one that does not."""
+    """Compares a clock that stops in sleep with one that does not; ask it every `every_s`."""
 
     def __init__(
-        self, awake: Callable[[], float] = time.monotonic, always: Callable[[], float] = clock_with_sleep
+        self,
+        awake: Callable[[], float] = time.monotonic,
+        always: Callable[[], float] = clock_with_sleep,
+        every_s: float = CHECK_EVERY_S,
     ) -> None:
+        self.every_s: float = every_s
         self._awake: Callable[[], float] = awake
         self._always: Callable[[], float] = always
         self._gap_s: float = always() - awake()
