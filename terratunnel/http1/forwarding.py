@@ -71,8 +71,8 @@ class ResponseMeta:
 
 
 def request_items(head: RequestHead, client_ip: bytes, proto: bytes, request_id: bytes) -> list[bytes]:
-    """`[method, target, name, value, …]` for the link. The last item is the request id in use: the visitor's own when
-    it is sane, else the one given here."""
+    """`[method, target, name, value, …]` for the link. A sane request id of the visitor's own stays where it is and is
+    `head.section.request_id` from now on; else the one given here comes last."""
     section = head.section
     forwarded = section.forwarded
     if forwarded is None or section.forwarded_for != client_ip or section.forwarded_proto != proto:
@@ -82,7 +82,8 @@ def request_items(head: RequestHead, client_ip: bytes, proto: bytes, request_id:
         section.forwarded_proto = proto
     items = [head.method, head.target]
     items += forwarded
-    items.append(section.request_id or request_id)
+    if not section.request_id:
+        items.append(request_id)
     return items
 
 
@@ -149,12 +150,9 @@ def _forwarded(section: Section, client_ip: bytes, proto: bytes) -> list[bytes]:
     stripped = HOP_KINDS | _REPLACED
     if section.upgrade is None:
         stripped |= UPGRADE
-    items = _end_to_end(section, stripped)
     if section.seen & _REPLACED:
-        section.request_id = _own_request_id(section)
-        theirs = b", ".join(section.values(X_FORWARDED_FOR))
-        items += _added(section.host, client_ip, proto, theirs, b", ".join(section.values(FORWARDED)))
-        return items
+        return _forwarded_anew(section, stripped, client_ip, proto)
+    items = _end_to_end(section, stripped)
     key = (section.host, client_ip, proto)
     added = _remembered.get(key)
     if added is None:
@@ -163,6 +161,17 @@ def _forwarded(section: Section, client_ip: bytes, proto: bytes) -> list[bytes]:
         added = _added(section.host, client_ip, proto, b"", b"")
         _remembered[key] = added
     items += added
+    return items
+
+
+def _forwarded_anew(section: Section, stripped: int, client_ip: bytes, proto: bytes) -> list[bytes]:
+    """The same for a visitor who sent some of these fields: his own words come first, his request id stays."""
+    section.request_id = _own_request_id(section)
+    items = _end_to_end(section, stripped & ~X_REQUEST_ID if section.request_id else stripped)
+    theirs = b", ".join(section.values(X_FORWARDED_FOR))
+    items += _added(section.host, client_ip, proto, theirs, b", ".join(section.values(FORWARDED)))
+    if section.request_id:
+        del items[-1]
     return items
 
 

@@ -141,9 +141,18 @@ def test_a_quoted_forwarded_value_is_kept() -> None:
     assert added(b'Forwarded: for="[::1]"')["Forwarded"].startswith('for="[::1]", for=192.0.2.1')
 
 
-def test_a_sane_request_id_of_the_visitor_is_kept() -> None:
-    assert added(b"x-request-id: mine-42")["X-Request-Id"] == "mine-42"
-    assert added(b"X-Request-Id: " + b"x" * 128)["X-Request-Id"] == "x" * 128
+@pytest.mark.parametrize(("name", "value"), [("x-request-id", "mine-42"), ("X-Request-Id", "x" * 128)])
+def test_a_sane_request_id_of_the_visitor_stays_where_it_is(name: str, value: str) -> None:
+    fields = forwarded(b"A: 1", f"{name}: {value}".encode(), b"B: 2")
+    assert fields[1:4] == [("A", "1"), (name, value), ("B", "2")]
+    assert [name for name, _ in fields[4:]] == list(ADDED[:-1])
+
+
+def test_the_request_id_in_use_is_known_once_the_request_is_forwarded() -> None:
+    for line, own in [(b"X-Request-Id: mine", b"mine"), (b"X-Request-Id: not sane", b""), (b"A: b", b"")]:
+        head = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n\r\n")
+        request_items(head, b"::1", b"http", b"new-id")
+        assert head.section.request_id == own
 
 
 @pytest.mark.parametrize("lines", [[b""], [b"a b"], [b"a;b"], [b"x" * 129], [b"\xff"], [b"a", b"b"]])

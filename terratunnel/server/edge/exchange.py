@@ -272,7 +272,7 @@ class Exchange:
         edge = self._connection.edge
         head = self.head
         items = forwarding.request_items(head, self._connection.client_ip, edge.proto, self.request_id)
-        self.request_id = items[-1]
+        self.request_id = head.section.request_id or self.request_id
         stream = route.connection.open_stream(self)
         self._stream = stream
         length = head.content_length
