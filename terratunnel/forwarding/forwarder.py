@@ -41,6 +41,8 @@ class Forwarder:
     ) -> None:
         self.pool: UpstreamPool = pool
         self.threshold: int = threshold
+        # Kept: asking asyncio for the running loop is a system call on Python 3.11.
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = clock
         self._observer: Observer | None = observer
         self._exchanges: set[Exchange] = set()
@@ -70,7 +72,7 @@ class Forwarder:
         if self._closed:
             exchange.cancel()
             return
-        task = asyncio.get_running_loop().create_task(self._connect(exchange))
+        task = self.loop.create_task(self._connect(exchange))
         exchange.connecting = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -104,7 +106,7 @@ class Forwarder:
             exchange.fail(ResetCode.UPSTREAM_UNREACHABLE, sentence)
 
     def _sweep(self) -> None:
-        self._sweep_handle = asyncio.get_running_loop().call_later(self._sweep_every_s, self._sweep)
+        self._sweep_handle = self.loop.call_later(self._sweep_every_s, self._sweep)
         now = self.clock()
         for exchange in list(self._exchanges):
             exchange.check_time(now)
@@ -183,7 +185,7 @@ class Exchange:
             # The first bytes of the body are in the same message more often than not: one write for both.
             self._waiting.append(head)
             self._begin(connection)
-            asyncio.get_running_loop().call_soon(self._flush_waiting)
+            self._forwarder.loop.call_soon(self._flush_waiting)
 
     def data_received(self, data: bytes, end: bool) -> None:
         """Send bytes of the request on."""

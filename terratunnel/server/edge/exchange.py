@@ -4,7 +4,6 @@ Made by a VisitorConnection for each request. What comes from the agent is check
 internet.
 """
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from terratunnel.http1 import forwarding, writer
@@ -212,7 +211,7 @@ class Exchange:
         if end:
             self._end_response([])
         else:
-            asyncio.get_running_loop().call_soon(self._flush_head)
+            self._connection.edge.loop.call_soon(self._flush_head)
 
     def data_received(self, data: bytes, end: bool) -> None:
         """Write bytes of the response."""

@@ -54,6 +54,8 @@ class Edge:
         self.access_log: AccessLog = access_log
         self.connections: set[VisitorConnection] = set()
         self.draining: bool = False
+        # Kept: asking asyncio for the running loop is a system call on Python 3.11.
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._acceptor: LinkAcceptor = acceptor
         self._server: asyncio.Server | None = None
         self._sweep_handle: asyncio.TimerHandle | None = None
@@ -62,9 +64,8 @@ class Edge:
 
     async def listen(self, host: str, port: int) -> int:
         """Listen; returns the port (chosen by the system when 0 was asked for). Raises OSError."""
-        loop = asyncio.get_running_loop()
         factory = cast("Callable[[], asyncio.BaseProtocol]", lambda: VisitorConnection(self))
-        self._server = await loop.create_server(factory, host or None, port, backlog=1024)
+        self._server = await self.loop.create_server(factory, host or None, port, backlog=1024)
         self._sweep()
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -132,4 +133,4 @@ class Edge:
         now = self.clock()
         for connection in list(self.connections):
             connection.check_time(now)
-        self._sweep_handle = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._sweep)
+        self._sweep_handle = self.loop.call_later(SWEEP_EVERY_S, self._sweep)
