@@ -67,17 +67,18 @@ class Program:
                 return int(line.split()[1])
         raise AssertionError("smaps_rollup has no Rss")
 
-    def named(self, name: str) -> list[Event]:
-        """The events of a name so far."""
-        return [event for event in self.events if event["event"] == name]
+    def named(self, name: str, **values: object) -> list[Event]:
+        """The events so far of a name, and with these values."""
+        wanted = {"event": name, **values}.items()
+        return [event for event in self.events if wanted <= event.items()]
 
-    def wait(self, name: str, count: int = 1, timeout_s: float = EVENT_TIMEOUT_S) -> Event:
-        """The `count`-th event of a name, as soon as it is there."""
+    def wait(self, name: str, count: int = 1, timeout_s: float = EVENT_TIMEOUT_S, **values: object) -> Event:
+        """The `count`-th event of a name, and with these values, as soon as it is there."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or len(self.named(name)) >= count, timeout_s)
-        found = self.named(name)
+            self._changed.wait_for(lambda: self._ended or len(self.named(name, **values)) >= count, timeout_s)
+        found = self.named(name, **values)
         if len(found) < count:
-            raise AssertionError(f"{self.label}: no {name!r} event number {count}; {self.report()}")
+            raise AssertionError(f"{self.label}: no {name!r} event number {count} {values}; {self.report()}")
         return found[count - 1]
 
     def wait_line(self, text: str, timeout_s: float = EVENT_TIMEOUT_S) -> str:
