@@ -41,10 +41,12 @@ class Online:
 class Exchange(Protocol):
     """What is told of an exchange that is over (`forwarding.Exchange`)."""
 
-    items: list[bytes]
-    status: int
-    error: str
-
+    @property
+    def items(self) -> list[bytes]: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def error(self) -> str: ...
     @property
     def method(self) -> bytes: ...
     @property

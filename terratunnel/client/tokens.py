@@ -43,16 +43,16 @@ class TokenStore:
         return self._tokens.get(key, "")
 
     def put(self, server_url: str, local_endpoint: str, token: str) -> None:
-        """Keep the token of a tunnel."""
+        """Keep the token of a tunnel, as the one used last."""
         if not _is_token(token):
             return
         key = _key(server_url, local_endpoint)
-        known = self._load() | self._tokens
-        unchanged = self._tokens.get(key) == token
+        stored = self._load()
+        known = {**stored, **self._tokens}
         known.pop(key, None)
         known[key] = token
         self._tokens = dict(list(known.items())[-MAX_TOKENS:])
-        if not unchanged:
+        if list(stored.items())[-1:] != [(key, token)]:
             self._save()
 
     def _load(self) -> dict[str, str]:
