@@ -77,7 +77,7 @@ compiled: .venv-bench/wheel.stamp ## the unit tests against a wheel compiled by 
 		sys.exit(None if m.__file__.endswith(".so") else "$(NO_COMPILER)")'
 	cd build/compiled && ../../$(BENCH_BIN)/python -m pytest --ignore tests/house --ignore tests/e2e $(TEST_ARGS)
 
-requirements: .venv/pip-tools.stamp ## resolve requirements*.txt anew, with hashes and without an index address
+requirements: .venv/pip-tools.stamp ## requirements*.txt from pyproject.toml, pins kept (UPGRADE=1: the newest)
 	CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/pip-compile $(COMPILE) --extra server \
 		--output-file requirements.txt pyproject.toml
 	CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/pip-compile $(COMPILE) --extra server --extra dev \
@@ -88,7 +88,7 @@ clean: ## remove everything that make made
 	rm -rf *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-COMPILE := --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
+COMPILE := --quiet $(if $(UPGRADE),--upgrade) --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 # ---- environments: a stamp is as new as what it was made from, so a second run starts at once
