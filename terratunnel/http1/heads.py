@@ -60,9 +60,10 @@ class RequestHead:
 class StatusLine:
     """The first line of a response, checked."""
 
-    __slots__ = ("code", "minor_version", "reason", "status")
+    __slots__ = ("code", "minor_version", "raw", "reason", "status")
 
-    def __init__(self, code: bytes, reason: bytes, minor_version: int) -> None:
+    def __init__(self, raw: bytes, code: bytes, reason: bytes, minor_version: int) -> None:
+        self.raw: bytes = raw
         self.code: bytes = code
         self.status: int = int(code)
         self.reason: bytes = reason
@@ -163,4 +164,4 @@ def read_status_line(line: bytes) -> StatusLine:
         raise bad_request("The status code is not a number from 100 to 999.")
     if len(reason.translate(None, CONTROLS)) != len(reason):
         raise bad_request("The reason phrase holds a control character.")
-    return StatusLine(code, reason, minor_version)
+    return StatusLine(line, code, reason, minor_version)

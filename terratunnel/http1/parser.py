@@ -5,7 +5,6 @@ from typing import Final
 
 from terratunnel.errors import LocalProtocolError
 from terratunnel.http1.bodies import Body, ChunkedBody, Trailers, UntilCloseBody
-from terratunnel.http1.buffer import Buffer
 from terratunnel.http1.errors import BadMessage, bad_request
 from terratunnel.http1.fields import CRLF, read_block
 from terratunnel.http1.heads import (
@@ -17,101 +16,13 @@ from terratunnel.http1.heads import (
     minor_version_of,
     read_status_line,
 )
+from terratunnel.http1.messages import BODY, HEAD, HEAD_END, IDLE, OPAQUE, HeadLimits, MessageParser
 from terratunnel.http1.sections import Section
 
 __all__ = ["BadMessage", "HeadLimits", "RequestHead", "RequestParser", "ResponseHead", "ResponseParser", "Trailers"]
 
-_HEAD_END: Final = b"\r\n\r\n"
 _MAX_REMEMBERED_HEAD: Final = 2048  # per connection: a browser's head with its cookies
 _MAX_INTERIM: Final = 32  # 1xx heads before one final response; a service sends one or two
-
-# What the next byte belongs to.
-_IDLE: Final = 0
-_HEAD: Final = 1
-_BODY: Final = 2
-_OPAQUE: Final = 3
-_FAILED: Final = 4
-
-
-class HeadLimits:
-    """16 KiB and 100 fields: where nginx (4 of 8 KiB), HAProxy (16 KiB, 101 fields) and Envoy (100 fields) stand."""
-
-    __slots__ = ("max_fields", "max_head_bytes")
-
-    def __init__(self, max_head_bytes: int = 16384, max_fields: int = 100) -> None:
-        self.max_head_bytes: int = max_head_bytes
-        self.max_fields: int = max_fields
-
-
-class MessageParser:
-    """What both directions share: the buffer, the body and the one failure."""
-
-    __slots__ = ("_body", "_buffer", "_limits", "_starved", "_state", "complete")
-
-    def __init__(self, limits: HeadLimits, state: int) -> None:
-        self._limits: HeadLimits = limits
-        self._buffer: Buffer = Buffer()
-        self._state: int = state
-        self._body: Body | None = None
-        self._starved: bool = False  # everything received was looked at and more is needed
-        self.complete: bool = False
-
-    @property
-    def buffered(self) -> int:
-        """Bytes held that no event has given out."""
-        return len(self._buffer)
-
-    @property
-    def in_head(self) -> bool:
-        """Whether a head has begun and not ended: the caller's clock for half heads runs while this holds."""
-        return self._state == _HEAD and len(self._buffer) > 0
-
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes in; call next_event until it gives None."""
-        if self._state != _FAILED:
-            self._buffer.feed(data)
-            self._starved = False
-
-    def take_buffered(self) -> bytes:
-        """All bytes not given out: what follows a head that switched protocols."""
-        return self._buffer.take_all()
-
-    def _check_half_head(self) -> None:
-        """What has come of a head so far must still be able to become one."""
-        limit = self._limits.max_head_bytes
-        if self._buffer.has_bare_newline(limit):
-            raise _bare_newline()
-        if self._buffer.waiting() < limit:
-            return
-        if CRLF in self._buffer.take_all()[2:limit]:
-            raise BadMessage(431, f"The head is longer than {limit} bytes.")
-        raise BadMessage(414, f"The first line is longer than {limit} bytes.")
-
-    def _check_newlines(self, head: bytes) -> None:
-        """Of a refused head a bare newline is told first, because in parts it would have been seen first."""
-        if head.count(b"\n") != head.count(CRLF):
-            raise _bare_newline()
-
-    def _next_of_body(self) -> bytes | Trailers | None:
-        assert self._body is not None
-        event = self._body.next_event(self._buffer)
-        if isinstance(event, Trailers):
-            self._body = None
-            self._end_message()
-        return event
-
-    def _end_message(self) -> None:
-        self._state = _IDLE
-        self.complete = True
-
-    def _fail(self) -> None:
-        self._state = _FAILED
-        self._body = None
-        self._buffer.take_all()
-
-
-def _bare_newline() -> BadMessage:
-    return bad_request("A line of the head does not end in CR LF.")
 
 
 class RequestParser(MessageParser):
@@ -120,16 +31,16 @@ class RequestParser(MessageParser):
     __slots__ = ("_last", "_last_section")
 
     def __init__(self, limits: HeadLimits) -> None:
-        super().__init__(limits, _HEAD)
+        super().__init__(limits, HEAD)
         self._last: bytes = b""
         self._last_section: Section | None = None
 
     def next_event(self) -> RequestHead | bytes | Trailers | None:
         """The next part of the message; None: more bytes are needed, or the message is complete."""
         try:
-            if self._state == _HEAD:
+            if self._state == HEAD:
                 return self._next_head()
-            if self._state == _BODY:
+            if self._state == BODY:
                 return self._next_of_body()
         except BadMessage:
             self._fail()
@@ -141,24 +52,20 @@ class RequestParser(MessageParser):
         if not self.complete:
             raise LocalProtocolError("the request is not complete")
         self.complete = False
-        self._state = _HEAD
+        self._state = HEAD
 
     def _next_head(self) -> RequestHead | None:
-        raw = self._buffer.take_until(_HEAD_END, self._limits.max_head_bytes)
+        raw = self._buffer.take_until(HEAD_END, self._limits.max_head_bytes)
         if raw is None:
             self._check_half_head()
             return None
-        try:
-            head = self._read_head(raw)
-        except BadMessage:
-            self._check_newlines(raw)
-            raise
+        head = self._read_head(raw)
         if head.chunked:
             self._body = ChunkedBody(self._limits.max_head_bytes, self._limits.max_fields)
-            self._state = _BODY
+            self._state = BODY
         elif head.has_body:
             self._body = Body(head.content_length or 0)
-            self._state = _BODY
+            self._state = BODY
         else:
             self._end_message()
         return head
@@ -166,14 +73,18 @@ class RequestParser(MessageParser):
     def _read_head(self, raw: bytes) -> RequestHead:
         # RFC 9112 §2.2: one empty line before a request line is passed over.
         parts = raw.split(b" ", 2) if not raw.startswith(CRLF) else raw[2:].split(b" ", 2)
-        if len(parts) != 3:
-            raise bad_request("The request line is not 'method target version'.")
-        method, target, rest = parts
-        section = self._last_section
-        if section is None or rest != self._last:
-            section = self._read_section(rest)
-        check_method(method)
-        check_target(method, target, section.host)
+        try:
+            if len(parts) != 3:
+                raise bad_request("The request line is not 'method target version'.")
+            method, target, rest = parts
+            section = self._last_section
+            if section is None or rest != self._last:
+                section = self._read_section(rest)
+            check_method(method)
+            check_target(method, target, section.host)
+        except BadMessage:
+            self._check_newlines(raw)
+            raise
         return RequestHead(method, target, section)
 
     def _read_section(self, rest: bytes) -> Section:
@@ -195,7 +106,7 @@ class ResponseParser(MessageParser):
     __slots__ = ("_eof", "_interim", "_last", "_last_line", "_last_section", "_method", "upgraded")
 
     def __init__(self, limits: HeadLimits) -> None:
-        super().__init__(limits, _IDLE)
+        super().__init__(limits, IDLE)
         self._method: bytes = b""
         self._interim: int = 0
         self._eof: bool = False
@@ -207,15 +118,15 @@ class ResponseParser(MessageParser):
     @property
     def unexpected_data(self) -> bool:
         """Whether bytes came that answer no request: the connection must not be used again."""
-        return self._state == _IDLE and len(self._buffer) > 0
+        return self._state == IDLE and len(self._buffer) > 0
 
     def expect(self, method: bytes) -> None:
         """Get ready for the answer to a request with this method."""
-        if self._state != _IDLE or self.unexpected_data:
+        if self._state != IDLE or self.unexpected_data:
             raise LocalProtocolError("the connection is not ready for another response")
         self._method = method
         self._interim = 0
-        self._state = _HEAD
+        self._state = HEAD
         self._starved = True
         self.complete = False
 
@@ -224,11 +135,11 @@ class ResponseParser(MessageParser):
         Raises BadMessage also when more would be needed and the connection has ended."""
         event: ResponseHead | bytes | Trailers | None = None
         try:
-            if self._state == _BODY:
+            if self._state == BODY:
                 event = self._next_of_body()
-            elif self._state == _HEAD:
+            elif self._state == HEAD:
                 event = self._next_head()
-            elif self._state == _OPAQUE:
+            elif self._state == OPAQUE:
                 event = self._buffer.take_all() or None
         except BadMessage:
             self._fail()
@@ -249,42 +160,68 @@ class ResponseParser(MessageParser):
             self._check_end()
 
     def _check_end(self) -> None:
-        if self._state == _HEAD or (self._body is not None and not self._body.is_whole()):
+        if self._state == HEAD or (self._body is not None and not self._body.is_whole()):
             self._fail()
             raise BadMessage(502, "The response was cut short.")
 
     def _next_head(self) -> ResponseHead | None:
-        raw = self._buffer.take_until(_HEAD_END, self._limits.max_head_bytes)
-        if raw is None:
-            self._check_half_head()
-            return None
-        try:
+        head = self._read_repeated() if self._last else None
+        if head is None:
+            raw = self._buffer.take_until(HEAD_END, self._limits.max_head_bytes)
+            if raw is None:
+                self._check_half_head()
+                return None
             head = self._read_head(raw)
-        except BadMessage:
-            self._check_newlines(raw)
-            raise
-        if head.status == 101:
-            self._switch(head)
-        elif head.status < 200:
-            self._interim += 1
-            if self._interim > _MAX_INTERIM:
-                raise bad_request(f"More than {_MAX_INTERIM} interim responses came.")
+        if head.status < 200:
+            self._note_interim(head)
         elif head.has_body:
             self._begin_body(self._body_of(head))
         else:
             self._end_message()
         return head
 
+    def _read_repeated(self) -> ResponseHead | None:
+        """Services repeat themselves: a head that is the last one again need not be read again."""
+        line = self._last_line
+        section = self._last_section
+        if line is None or section is None or not self._buffer.skip(self._last):
+            return None
+        return ResponseHead(line, section, self._method)
+
+    def _read_head(self, raw: bytes) -> ResponseHead:
+        try:
+            first, _, block = raw.partition(CRLF)
+            line = self._last_line
+            if line is None or line.raw != first:
+                line = read_status_line(first)
+            section = Section(read_block(block, self._limits.max_fields), line.minor_version)
+        except BadMessage:
+            self._check_newlines(raw)
+            raise
+        if len(raw) <= _MAX_REMEMBERED_HEAD:
+            self._last = raw + HEAD_END
+            self._last_line = line
+            self._last_section = section
+        return ResponseHead(line, section, self._method)
+
+    def _note_interim(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            self._switch(head)
+            return
+        self._interim += 1
+        if self._interim > _MAX_INTERIM:
+            raise bad_request(f"More than {_MAX_INTERIM} interim responses came.")
+
     def _switch(self, head: ResponseHead) -> None:
         if head.upgrade is None:
             raise bad_request("A 101 response does not name the protocol it switches to.")
-        self._state = _OPAQUE
+        self._state = OPAQUE
         self.upgraded = True
         self.complete = True
 
     def _begin_body(self, body: Body) -> None:
         self._body = body
-        self._state = _BODY
+        self._state = BODY
         if self._eof:
             body.receive_eof()
 
@@ -292,16 +229,3 @@ class ResponseParser(MessageParser):
         if head.chunked:
             return ChunkedBody(self._limits.max_head_bytes, self._limits.max_fields)
         return UntilCloseBody() if head.content_length is None else Body(head.content_length)
-
-    def _read_head(self, raw: bytes) -> ResponseHead:
-        line = self._last_line
-        section = self._last_section
-        if line is None or section is None or raw != self._last:
-            first, _, block = raw.partition(CRLF)
-            line = read_status_line(first)
-            section = Section(read_block(block, self._limits.max_fields), line.minor_version)
-            if len(raw) <= _MAX_REMEMBERED_HEAD:
-                self._last = raw
-                self._last_line = line
-                self._last_section = section
-        return ResponseHead(line, section, self._method)

@@ -30,6 +30,12 @@ def response_head(data: bytes, method: bytes = b"GET") -> ResponseHead:
     return head
 
 
+def padded_get(size: int) -> bytes:
+    """A request whose head is exactly so long, in fields of legal length."""
+    get = b"GET / HTTP/1.1\r\nHost: a\r\nA: "
+    return get + b"x" * (size - len(get) - 4) + b"\r\n\r\n"
+
+
 def request_transcript(pieces: Iterable[bytes], limits: HeadLimits | None = None) -> list[Entry]:
     """All messages of one visitor, pipelined or not, up to the first refusal."""
     parser = RequestParser(limits or HeadLimits())
