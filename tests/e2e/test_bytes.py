@@ -283,11 +283,22 @@ def test_status_and_reason_come_back(tunnel: Tunnel, upstream: RawUpstream, line
 
 
 def test_fields_come_back_in_order_with_case_and_repeats(tunnel: Tunnel, upstream: RawUpstream) -> None:
-    sent = (
-        b"HTTP/1.1 200 OK\r\nset-cookie: a=1; Path=/\r\nServer: x\r\nSet-Cookie: b=2, c=3\r\n"
-        b"SET-COOKIE: a=1; Path=/\r\nDate: never\r\nX-Bytes: \x80\xff\tz\r\nX-Empty: \r\nVary: a\r\nContent-Length: 2\r\nVary: b\r\n"
-        b"X-Request-Id: theirs\r\nX-Forwarded-For: theirs\r\nContent-Type: text/plain;charset=x\r\n\r\nhi"
-    )
+    fields = [
+        b"set-cookie: a=1; Path=/",
+        b"Server: x",
+        b"Set-Cookie: b=2, c=3",
+        b"SET-COOKIE: a=1; Path=/",
+        b"Date: never",
+        b"X-Bytes: \x80\xff\tz",
+        b"X-Empty: ",
+        b"Vary: a",
+        b"Content-Length: 2",
+        b"Vary: b",
+        b"X-Request-Id: theirs",
+        b"X-Forwarded-For: theirs",
+        b"Content-Type: text/plain;charset=x",
+    ]
+    sent = b"\r\n".join([b"HTTP/1.1 200 OK", *fields, b"", b"hi"])
     assert tell(tunnel, upstream, sent).raw == sent
 
 

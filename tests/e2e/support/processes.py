@@ -62,10 +62,16 @@ class Program:
     @property
     def rss_kib(self) -> int:
         """Resident memory now."""
-        for line in Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Rss:"):
-                return int(line.split()[1])
-        raise AssertionError("smaps_rollup has no Rss")
+        return _kib_field(Path(f"/proc/{self.popen.pid}/smaps_rollup"), "Rss:")
+
+    @property
+    def peak_kib(self) -> int:
+        """Highest resident memory since `reset_peak`."""
+        return _kib_field(Path(f"/proc/{self.popen.pid}/status"), "VmHWM:")
+
+    def reset_peak(self) -> None:
+        """Forget the highest resident memory so far (5: proc(5), clear_refs)."""
+        Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def named(self, name: str, **values: object) -> list[Event]:
         """The events so far of a name, and with these values."""
@@ -146,3 +152,10 @@ class Program:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+
+def _kib_field(path: Path, name: str) -> int:
+    for line in path.read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    raise AssertionError(f"{path} has no {name}")
