@@ -21,7 +21,6 @@ from terratunnel.protocol.events import (
     Event,
     GoAwayReceived,
     HeadersReceived,
-    LinkOpened,
     StreamReset,
 )
 from terratunnel.protocol.multiplexer import Multiplexer
@@ -80,9 +79,8 @@ class MuxConnection:
         self._closing: bool = False
         self._goaway: GoAwayCode | None = None
         self._goaway_reason: str = ""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle = self._loop.call_later(self._until_deadline(), self._on_timer)
         self.schedule_flush()
-        self._arm_timer()
 
     def __repr__(self) -> str:
         return f"<MuxConnection {self.multiplexer!r} closed={self.closed}>"
@@ -164,8 +162,7 @@ class MuxConnection:
         if self.closed:
             return
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         for state in self.multiplexer.streams():
             self._reset(state.owner, ResetCode.UPSTREAM_UNREACHABLE, f"the link was lost: {reason}")
         try:
@@ -253,7 +250,7 @@ class MuxConnection:
         if isinstance(event, GoAwayReceived):
             self._remember_goaway(event.code, event.reason)
             self.owner.goaway_received(event.code, event.reason)
-        elif isinstance(event, LinkOpened):
+        else:  # LinkOpened: there is no other
             self.owner.link_opened(self)
 
     def _data_received(self, event: DataReceived) -> None:
@@ -300,20 +297,17 @@ class MuxConnection:
             self._goaway = code
             self._goaway_reason = reason
 
-    def _arm_timer(self) -> None:
-        delay = max(self.multiplexer.next_deadline() - self._clock(), 0.01)
-        self._timer = self._loop.call_later(delay, self._on_timer)
+    def _until_deadline(self) -> float:
+        return max(self.multiplexer.next_deadline() - self._clock(), 0.01)
 
     def _on_timer(self) -> None:
-        if self.closed:
-            return
         try:
             self.multiplexer.handle_timer(self._clock())
         except LinkError as error:
             self.close_now(error.code, error.reason)
             return
         self.schedule_flush()
-        self._arm_timer()
+        self._timer = self._loop.call_later(self._until_deadline(), self._on_timer)
 
 
 def _handler_of(owner: object) -> StreamHandler | None:

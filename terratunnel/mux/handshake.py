@@ -123,13 +123,14 @@ async def open_link(
 class _ClientHandshake:
     """The asyncio protocol of a client's connection until the server has answered."""
 
+    _transport: asyncio.Transport
+
     def __init__(self, address: ServerAddress, extra: list[bytes], done: "asyncio.Future[OpenedLink]") -> None:
         self.done = done
         self._address = address
         self._extra = extra
         self._key: bytes = base64.b64encode(os.urandom(16))
         self._parser = ResponseParser(HeadLimits())
-        self._transport: asyncio.Transport | None = None
         self._head: ResponseHead | None = None
         self._body = b""
 
@@ -142,8 +143,6 @@ class _ClientHandshake:
         transport.write(writer.request_head(items, writer.UPGRADE))
 
     def data_received(self, data: bytes) -> None:
-        if self.done.done():
-            return
         try:
             self._parser.receive_data(data)
             self._read_events()
@@ -167,16 +166,18 @@ class _ClientHandshake:
             event = self._parser.next_event()
             if event is None:
                 break
-            if isinstance(event, ResponseHead):
-                self._head = event
-                if event.status == 101:
-                    self._open(event)
-            elif isinstance(event, bytes):
+            if isinstance(event, bytes):
                 self._body += event
-                if len(self._body) > _MAX_REFUSAL_BYTES:
-                    self._refuse(self._head)
-        if self._head is not None and self._head.status >= 200 and self._parser.complete:
-            self._refuse(self._head)
+            elif isinstance(event, ResponseHead):
+                self._head_received(event)
+            if self._head is not None and (self._parser.complete or len(self._body) > _MAX_REFUSAL_BYTES):
+                self._refuse(self._head)
+
+    def _head_received(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            self._open(head)
+        elif head.status >= 200:
+            self._head = head
 
     def _open(self, head: ResponseHead) -> None:
         if field(head.fields, b"sec-websocket-accept") != accept_key(self._key):
@@ -185,22 +186,20 @@ class _ClientHandshake:
             )
         elif field(head.fields, b"sec-websocket-protocol") != SUBPROTOCOL:
             self._fail(RemoteProtocolError("the server did not choose terratunnel.v1"))
-        elif not self.done.done() and self._transport is not None:
+        else:
             # The link reads on in `start`; what comes before waits in the kernel.
             self._transport.pause_reading()
             link = WebSocketLink(cast(Transport, self._transport), client=True)
             self._transport.set_protocol(cast(asyncio.BaseProtocol, link))
             self.done.set_result(OpenedLink(link, head.fields, self._parser.take_buffered()))
 
-    def _refuse(self, head: ResponseHead | None) -> None:
-        if head is not None and head.status >= 200:
-            self._fail(HandshakeRefused(head.status, _message_of(self._body, head)))
+    def _refuse(self, head: ResponseHead) -> None:
+        self._fail(HandshakeRefused(head.status, _message_of(self._body, head)))
 
     def _fail(self, error: Exception) -> None:
         if not self.done.done():
             self.done.set_exception(error)
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
 
 def _message_of(body: bytes, head: ResponseHead) -> str:
