@@ -5,6 +5,7 @@ Used by pip and by the Makefile. Rule: a compiled and a pure build behave alike;
 
 import os
 from pathlib import Path
+from typing import cast
 
 from setuptools import Extension, setup
 
@@ -32,7 +33,8 @@ def extensions() -> list[Extension]:
         return []
     from mypyc.build import mypycify
 
-    return list(mypycify(compiled_sources(), opt_level="3", debug_level="0"))
+    # mypyc also names distutils' class in its type; setuptools has put its own in that place.
+    return cast(list[Extension], mypycify(compiled_sources(), opt_level="3", debug_level="0"))
 
 
 setup(ext_modules=extensions())
