@@ -178,8 +178,8 @@ def test_an_absolute_target_whose_authority_is_not_host_is_refused() -> None:
 
 
 def test_an_absolute_target_that_agrees_with_host_is_kept_raw() -> None:
-    said = request_transcript([b"GET http://A/x%2F HTTP/1.1\r\n" + HOST + b"\r\n"])
-    assert said[0][2] == b"http://A/x%2F"
+    said = request_transcript([b"GET http://B.c:80/x%2F HTTP/1.1\r\nHost: b.C:80\r\n\r\n"])
+    assert said[0][2] == b"http://B.c:80/x%2F"
 
 
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/1.2", b"HTTP/0.9", b"HTTP/3.0"])
@@ -283,6 +283,15 @@ def test_a_very_long_head_is_read_though_not_remembered() -> None:
     said = request_transcript([padded_get(4000)] * 2)
     assert said[:2] == said[2:4]
     assert said[-1] == ("waiting", False, 0)
+
+
+def test_an_idle_connection_remembers_no_very_long_head() -> None:
+    parser = RequestParser(HeadLimits())
+    for size in (1000, 4000):
+        parser.receive_data(padded_get(size))
+        assert isinstance(parser.next_event(), RequestHead)
+        parser.start_next()
+    assert 0 < len(parser._last) < 1000
 
 
 # ---- responses
@@ -415,6 +424,25 @@ def test_a_response_head_beyond_the_limit_is_refused() -> None:
 )  # fmt: skip
 def test_half_a_response_at_the_end_is_refused(half: bytes) -> None:
     assert response(half, eof=True)[-1][:2] == ("bad", 502)
+
+
+@pytest.mark.parametrize("half", [b"", b"HTTP/1.1 2", OK + b"Content-Length: 3\r\n\r\nab"])
+def test_half_a_response_is_refused_at_the_end_when_all_of_it_was_fetched(half: bytes) -> None:
+    parser = ResponseParser(HeadLimits())
+    parser.expect(b"GET")
+    if half:
+        parser.receive_data(half)
+    while parser.next_event() is not None:
+        pass
+    with pytest.raises(BadMessage, match="cut short"):
+        parser.receive_eof()
+
+
+def test_the_end_right_after_the_request_is_refused() -> None:
+    parser = ResponseParser(HeadLimits())
+    parser.expect(b"GET")
+    with pytest.raises(BadMessage, match="cut short"):
+        parser.receive_eof()
 
 
 @pytest.mark.parametrize("half", [b"HTTP/1.1 2", OK + b"Content-Length: 3\r\n\r\nab"])
