@@ -68,12 +68,15 @@ class Stops:
         if self.also is not None:
             self.also()
 
-    async def unless_second(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do work; a second request ends it."""
-        working = asyncio.ensure_future(work)
-        waiting = asyncio.ensure_future(self.second.wait())
+    async def unless_second(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do work, and raise what it raises; a second request ends it."""
+        loop = asyncio.get_running_loop()
+        working = loop.create_task(work)
+        waiting = loop.create_task(self.second.wait())
         try:
             await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
             working.cancel()
+        if working.done():
+            await working

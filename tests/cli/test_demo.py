@@ -1,0 +1,102 @@
+"""`demo`: everything in one process, from its first screen to its end."""
+
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from terratunnel.cli.demo import demo_screen
+from terratunnel.cli.main import main
+from terratunnel.client.console import Online
+from tests.cli.program import program, run
+
+TUNNEL = Online(
+    "http://my-app.localhost:8000", "my-app.localhost", "http://127.0.0.1:3000", "http://127.0.0.1:8081/status"
+)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else has."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+def post(url: str, body: bytes) -> dict[str, object]:
+    host = url.removeprefix("http://")
+    connection = http.client.HTTPConnection("127.0.0.1", int(host.rpartition(":")[2]), timeout=20)
+    connection.request("POST", "/hook?a=1", body, {"Host": host})
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_first_screen_has_lines_that_work() -> None:
+    text = "\n".join(demo_screen(TUNNEL, sample=True))
+    assert "curl -d 'hello' http://my-app.localhost:8000/hook" in text
+    assert "curl --resolve my-app.localhost:8000:127.0.0.1 http://my-app.localhost:8000/" in text
+    assert TUNNEL.status_url in text
+
+
+def test_ones_own_app_is_not_taken_for_the_sample() -> None:
+    text = "\n".join(demo_screen(Online(TUNNEL.url, TUNNEL.hostname, TUNNEL.local_endpoint, ""), sample=False))
+    assert "/hook" not in text
+    assert "your app" in text
+    assert "Status" not in text
+
+
+def test_a_demo_works_and_ends_cleanly(tmp_path: Path) -> None:
+    with program("demo", "--port", "0", TMPDIR=str(tmp_path)) as started:
+        url = started.line_with("Public URL").split()[-1]
+        answer = post(url, b"hello")
+        assert (answer["method"], answer["target"], answer["body_start"]) == ("POST", "/hook?a=1", "hello")
+        assert "] POST /hook?a=1 -> 200 " in started.line_with("POST")
+        started.interrupt()
+        status, out, err = started.end()
+        assert status == 0
+        assert out.endswith("The tunnel is closed.\n")
+        assert "Traceback" not in err
+    assert list(tmp_path.glob("terratunnel-demo-*")) == []
+
+
+def test_a_demo_speaks_to_programs() -> None:
+    with program("demo", "--port", "0", "--output", "json") as started:
+        online = started.event("online")
+        post(str(online["url"]), b"hello")
+        assert started.event("request")["status"] == 200
+        started.interrupt(signal.SIGTERM)
+        started.event("closed")
+        assert started.end()[0] == 0
+
+
+def test_ones_own_app_stands_behind_it(taken: int) -> None:
+    endpoint = f"http://127.0.0.1:{taken}"
+    with program("demo", "--port", "0", "--local-endpoint", endpoint, "--output", "json") as started:
+        assert started.event("online")["local_endpoint"] == endpoint
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(taken: int) -> None:
+    status, out, err = run("--log-level", "ERROR", "demo", "--port", str(taken))
+    assert (status, out) == (1, "")
+    assert err.startswith(f"Error: The server cannot listen on 127.0.0.1:{taken} (Address already in use)")
+
+
+def test_two_demos_run_side_by_side() -> None:
+    with program("demo", "--output", "json") as first, program("demo", "--output", "json") as second:
+        one, other = first.event("online"), second.event("online")
+        assert one["url"].rpartition(":")[2] != other["url"].rpartition(":")[2]
+        assert one["status_url"] != other["status_url"]
+
+
+def test_a_bad_endpoint_is_found_before_anything_starts() -> None:
+    result = CliRunner().invoke(main, ["demo", "--local-endpoint", "nonsense"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: The local endpoint 'nonsense' ")
