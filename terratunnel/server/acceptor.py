@@ -6,7 +6,7 @@ It asks the Authenticator once for each agent. A newer agent with the same name 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from terratunnel.http1.fields import first
 from terratunnel.http1.parser import RequestHead
@@ -21,6 +21,8 @@ from terratunnel.server.auth.authenticator import Authenticator, Credentials, Gr
 from terratunnel.server.routes import Route, RouteTable
 
 log = logging.getLogger(__name__)
+
+_RESTARTING: Final = "The server is restarting; try again in a moment."
 
 
 class Asking(Protocol):
@@ -68,6 +70,7 @@ class AgentLink:
         """The agent stops: its name is free for others, what is under way goes on."""
         if self.route is not None:
             self._routes.remove(self.route.connection)
+            self.route.refuse_waiting()
 
     def capacity_available(self, connection: MuxConnection) -> None:
         """A stream became free."""
@@ -111,7 +114,7 @@ class Acceptor:
         """Check the form of the request, then ask about the agent in a task of its own."""
         head = exchange.head
         if self.draining:
-            exchange.fail(503, "The server is restarting; try again in a moment.", [b"Retry-After", b"1"])
+            exchange.fail(503, _RESTARTING, [b"Retry-After", b"1"])
         elif not handshake.asks_websocket(head):
             exchange.fail(426, "This address takes WebSocket connections of Terratunnel clients.", _UPGRADE)
         elif not handshake.offers_link(head):
@@ -141,7 +144,9 @@ class Acceptor:
             log.exception("authenticator_failed")
             exchange.fail(503, "The server cannot check keys at the moment; try again.", [b"Retry-After", b"2"])
             return
-        if not exchange.over:
+        if self.draining:  # since it was asked
+            exchange.fail(503, _RESTARTING, [b"Retry-After", b"1"])
+        elif not exchange.over:
             self._open(connection, exchange, grant, credentials)
 
     def _open(self, connection: Visitor, exchange: Asking, grant: Grant, credentials: Credentials) -> None:
@@ -155,7 +160,7 @@ class Acceptor:
         link = WebSocketLink(plain, client=False)
         cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
         owner = AgentLink(self._routes)
-        mux = MuxConnection(link, owner, True, self._settings)
+        mux = MuxConnection(link, owner, True, self._settings, self._clock)
         owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
         route.agent_address = credentials.address
         route.local_endpoint = credentials.local_endpoint

@@ -63,7 +63,7 @@ class Server:
         self._pages = PagesAgent(build_pages(self.config.domain, self.public_url), self.config.link)
         owner = AgentLink(self.routes)
         link = await self._pages.start()
-        connection = MuxConnection(link, owner, True, self.config.link)
+        connection = MuxConnection(link, owner, True, self.config.link, self._clock)
         link.attach(connection)
         owner.route = Route("", self.config.domain, self.public_url, connection, self._clock())
         self.routes.add(owner.route)

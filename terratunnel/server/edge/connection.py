@@ -60,7 +60,9 @@ class VisitorConnection:
         self._served: int = 0
         self._body_window_at: float = self.heard_at
         self._body_window_bytes: int = 0
-        self._write_stalled_at: float = 0.0
+        self._written: int = 0
+        self._taken: int = 0
+        self._write_moved_at: float = self.heard_at
         self._closed_at: float = 0.0
 
     def __repr__(self) -> str:
@@ -120,13 +122,15 @@ class VisitorConnection:
     def pause_writing(self) -> None:
         """The visitor reads too slowly: its stream gets no more credit."""
         self.writing_paused = True
-        self._write_stalled_at = self.edge.clock()
 
     def resume_writing(self) -> None:
         """The visitor has caught up."""
         self.writing_paused = False
         if self._exchange is not None:
             self._exchange.visitor_reads()
+        elif not self._lingering:
+            self._head_began_at = self.edge.clock()
+            self.read_on()
 
     # ------------------------------------------------------------------ for the exchange
 
@@ -135,6 +139,8 @@ class VisitorConnection:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        for part in parts:
+            self._written += len(part)
         if len(parts) == 1:
             transport.write(parts[0])
         else:
@@ -169,23 +175,28 @@ class VisitorConnection:
         self._parser.start_next()
         self.body_invited = False
         self._head_began_at = self.heard_at
+        self.read_on()
+        if self.edge.draining and self.is_idle:
+            self.close_if_idle()
+
+    def read_on(self) -> None:
+        """Take up what the visitor sent meanwhile, and what follows."""
         self.resume_reading()
         if not self._reading and self._parser.buffered:
             self._read_events()
 
     def respond_error(self, status: int, sentence: str, exchange: Exchange, extra: list[bytes]) -> None:
         """Answer a request with an error; the connection lives on when the request was read whole."""
-        close = not exchange.request_done or not exchange.head.keep_alive
+        exchange.close_after = exchange.close_after or not exchange.request_done
         request_id = exchange.request_id
         extra = [b"X-Request-Id", request_id, *extra]
-        exchange.close_after = close
-        self.write([error_response(status, sentence, exchange.head, extra, close, request_id)])
+        self.write([error_response(status, sentence, exchange.head, extra, exchange.close_after, request_id)])
         self.exchange_done(exchange)
 
     def respond(self, exchange: Exchange, status: int, kind: bytes, body: bytes, extra: list[bytes]) -> None:
         """Answer a request with a small response of the server's own."""
         exchange.status = status
-        exchange.close_after = not exchange.request_done or not exchange.head.keep_alive
+        exchange.close_after = exchange.close_after or not exchange.request_done
         self.write([whole_response(status, kind, body, exchange.head, extra, exchange.close_after)])
         exchange.over = True
         self.log_exchange(exchange)
@@ -209,6 +220,8 @@ class VisitorConnection:
         """The connection has become opaque: what came before the 101 belongs to the other protocol."""
         if self._parser.buffered:
             exchange.request_data(self._parser.take_buffered())
+        if not exchange.reading_paused:
+            self.resume_reading()
 
     def cut(self) -> None:
         """Drop the connection so that the visitor cannot take it for a clean end."""
@@ -240,13 +253,12 @@ class VisitorConnection:
         """End whatever has waited for too long."""
         limits = self.edge.limits
         exchange = self._exchange
-        if self._lingering:
-            if now - self._closed_at >= limits.linger_s and self._transport is not None:
-                self._transport.abort()
-        elif self.writing_paused and now - self._write_stalled_at >= limits.write_timeout_s:
+        if self._write_stalls(now):
             if exchange is not None:
                 exchange.visitor_left()
             self.cut()
+        elif self._lingering:
+            self._check_linger_time(now)
         elif exchange is None:
             self._check_head_time(now)
         elif exchange.opaque:
@@ -258,17 +270,34 @@ class VisitorConnection:
             if not exchange.over and not exchange.request_done and exchange.head.has_body:
                 self._check_body_time(exchange, now)
 
+    def _write_stalls(self, now: float) -> bool:
+        """Whether the visitor has taken nothing of what waits for too long."""
+        unwritten = self._unwritten
+        taken = self._written - unwritten
+        if unwritten == 0 or taken != self._taken:
+            self._taken = taken
+            self._write_moved_at = now
+            return False
+        return now - self._write_moved_at >= self.edge.limits.write_timeout_s
+
     # ------------------------------------------------------------------ private
+
+    @property
+    def _unwritten(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def _read_events(self) -> None:
         """Hand on what the parser has; the requests of one read are served in this loop, never by recursion."""
         self._reading = True
         try:
             while not self._detached and not self._lingering:
+                exchange = self._exchange
+                # A visitor who asks and does not read gets no more answers; a body waits with its exchange.
+                if self.writing_paused if exchange is None else exchange.waiting:
+                    break
                 event = self._parser.next_event()
                 if event is None:
                     break
-                exchange = self._exchange
                 if isinstance(event, RequestHead):
                     self._begin(event)
                 elif exchange is None:
@@ -282,8 +311,7 @@ class VisitorConnection:
             self._refuse(error)
         finally:
             self._reading = False
-        exchange = self._exchange
-        if exchange is not None and exchange.request_done and self._parser.buffered > MAX_PIPELINED_BYTES:
+        if self._parser.buffered > MAX_PIPELINED_BYTES and not self._lingering:
             self.pause_reading()
 
     def _begin(self, head: RequestHead) -> None:
@@ -320,8 +348,16 @@ class VisitorConnection:
         self._body_window_at = self.edge.clock()
         self._body_window_bytes = 0
 
+    def _check_linger_time(self, now: float) -> None:
+        if self._unwritten:
+            self._closed_at = now
+        elif now - self._closed_at >= self.edge.limits.linger_s and self._transport is not None:
+            self._transport.abort()
+
     def _check_head_time(self, now: float) -> None:
         limits = self.edge.limits
+        if self.writing_paused:
+            return
         if self._parser.buffered:
             if now - self._head_began_at >= limits.head_timeout_s:
                 self._refuse(
@@ -332,11 +368,13 @@ class VisitorConnection:
 
     def _check_body_time(self, exchange: Exchange, now: float) -> None:
         limits = self.edge.limits
-        if self._reading_paused or exchange.status or now - self._body_window_at < limits.body_timeout_s:
+        if self._reading_paused or exchange.body_may_rest:
+            self._begin_body_window()
+        elif now - self._body_window_at < limits.body_timeout_s:
             return
-        if self._body_window_bytes < limits.min_body_bytes_per_s * limits.body_timeout_s:
-            exchange.fail(
-                408, f"The body of the request did not arrive at {limits.min_body_bytes_per_s} bytes per second."
+        elif self._body_window_bytes < limits.min_body_bytes_per_s * limits.body_timeout_s:
+            exchange.body_stalled(
+                f"The body of the request did not arrive at {limits.min_body_bytes_per_s} bytes per second."
             )
         else:
             self._begin_body_window()

@@ -33,6 +33,8 @@ STATUS_OF_RESET: Final[dict[ResetCode, int]] = {
 CLIENT_CLOSED_REQUEST: Final = 499
 
 RETRY_AFTER: Final[list[bytes]] = [b"Retry-After", b"2"]
+# Interim heads have no flow control of their own: together they may be as long as one head (spec §8, block size).
+MAX_INTERIM_BYTES: Final = 65_536
 
 # How the body of the response is framed towards the visitor.
 _NO_BODY: Final = 0
@@ -51,9 +53,9 @@ class Exchange:
         "_connection",
         "_framing",
         "_held_head",
+        "_interim_bytes",
         "_limit",
         "_owed",
-        "_reading_paused",
         "_response_bytes",
         "_route",
         "_stream",
@@ -61,11 +63,13 @@ class Exchange:
         "head",
         "opaque",
         "over",
+        "reading_paused",
         "request_done",
         "request_id",
         "response_done",
         "started_at",
         "status",
+        "waiting",
     )
 
     def __init__(self, connection: "VisitorConnection", head: RequestHead, request_id: bytes, now: float) -> None:
@@ -78,17 +82,19 @@ class Exchange:
         self.opaque: bool = False
         self.over: bool = False
         self.close_after: bool = not head.keep_alive
+        self.waiting: bool = False  # for a free stream
+        self.reading_paused: bool = False
         self._connection: VisitorConnection = connection
         self._route: Route | None = None
         self._stream: Stream | None = None
         self._held_head: bytes = b""
+        self._interim_bytes: int = 0
         self._framing: int = _NO_BODY
         self._body_bytes: int = 0
         self._body_left: int = -1
         self._response_bytes: int = 0
         self._limit: int = 0
         self._owed: int = 0
-        self._reading_paused: bool = False
 
     def __repr__(self) -> str:
         return f"<Exchange {self.head!r} status={self.status} over={self.over}>"
@@ -108,17 +114,21 @@ class Exchange:
         elif route.connection.closed:
             self.route_lost()
         else:
+            self.waiting = True
             self._pause_visitor()
             route.waiting.append(self)
 
     def capacity_available(self) -> None:
-        """A stream is free: take it, unless the visitor has left meanwhile."""
+        """A stream is free: take it, and read on in the request."""
         if not self.over and self._route is not None:
+            self.waiting = False
             self._open(self._route)
             self.room_available()
+            self._connection.read_on()
 
     def route_lost(self) -> None:
         """The client left while the exchange waited for a stream; nothing has been sent."""
+        self.waiting = False
         self.fail(502, "The tunnel's client has just disconnected; try again in a moment.", RETRY_AFTER)
 
     def request_data(self, data: bytes) -> None:
@@ -161,10 +171,25 @@ class Exchange:
         limits = self._connection.edge.limits
         if self.status or self.over:
             return
-        if self._stream is None and now - self.started_at >= limits.queue_timeout_s:
-            self.fail(503, "The tunnel is busy: no stream became free in time.", RETRY_AFTER)
-        elif self.request_done and now - max(self.started_at, self._connection.heard_at) >= limits.response_timeout_s:
+        if self._stream is None:
+            if now - self.started_at >= limits.queue_timeout_s:
+                self.fail(503, "The server is busy: the request waited for too long.", RETRY_AFTER)
+        elif now - max(self.started_at, self._connection.heard_at) < limits.response_timeout_s:
+            return
+        elif self.request_done or self.head.upgrade is not None or self._awaits_invitation:
             self.fail(504, f"The tunnel's client gave no response within {limits.response_timeout_s:g} s.")
+
+    @property
+    def body_may_rest(self) -> bool:
+        """Whether the visitor may leave its body for later: while it awaits a 100, or while the response comes."""
+        return self._awaits_invitation or (self.status != 0 and not self.response_done)
+
+    def body_stalled(self, sentence: str) -> None:
+        """The rest of the request does not come: a response that is complete was all there is to it."""
+        if self.response_done:
+            self._end_early(ResetCode.CANCELLED, sentence)
+        else:
+            self.fail(408, sentence)
 
     def fail(self, status: int, sentence: str, extra: list[bytes] | None = None) -> None:
         """Answer with an error while that is still possible.
@@ -208,10 +233,10 @@ class Exchange:
         self._held_head = writer.response_head(items, self._choose_framing(meta, end))
         if self.opaque:
             self._connection.hand_on_early_bytes(self)
-        if end:
-            self._end_response([])
-        else:
+        if not end:
             self._connection.edge.loop.call_soon(self._flush_head)
+        elif self._fits(0, True):
+            self._end_response([])
 
     def data_received(self, data: bytes, end: bool) -> None:
         """Write bytes of the response."""
@@ -252,17 +277,15 @@ class Exchange:
         if self.over:
             return
         if code is ResetCode.STOPPED and self.response_done:
-            self.close_after = True
-            self._release(ResetCode.STOPPED, "")
-            self._connection.exchange_done(self)
+            self._end_early(ResetCode.STOPPED, "")
             return
         sentence = reason or f"The exchange was ended by the client ({code.name})."
         self.fail(STATUS_OF_RESET[code], sentence, RETRY_AFTER if code is ResetCode.REFUSED else None)
 
     def room_available(self) -> None:
         """The stream has room: read on from the visitor."""
-        if self._reading_paused:
-            self._reading_paused = False
+        if self.reading_paused:
+            self.reading_paused = False
             self._connection.resume_reading()
 
     # ------------------------------------------------------------------ private
@@ -280,12 +303,16 @@ class Exchange:
 
     def _interim(self, status: int, items: list[bytes]) -> None:
         """Pass a 1xx on; HTTP/1.0 knows none (RFC 9110 §15.2)."""
+        head = writer.response_head(items, writer.NO_FRAMING)
+        self._interim_bytes += len(head)
         if status >= 200 or status == 101 or self.status:
             self._refuse("The client sent a malformed interim response.")
+        elif self._interim_bytes > MAX_INTERIM_BYTES:
+            self._refuse("The client sent too many interim responses.")
         elif self.head.minor_version == 1:
             if status == 100:
                 self._connection.body_invited = True
-            self._connection.write([writer.response_head(items, writer.NO_FRAMING)])
+            self._connection.write([head])
 
     def _choose_framing(self, meta: forwarding.ResponseMeta, end: bool) -> bytes:
         """Return the framing lines, and remember how the body is written."""
@@ -298,6 +325,8 @@ class Exchange:
             self.request_done = True
             self._stream.send_end([])
         if self.head.expect_continue and not self.request_done and not self._connection.body_invited:
+            self.close_after = True
+        if self._connection.edge.draining:
             self.close_after = True
         connection_line = writer.CLOSE if self.close_after else keep_alive_framing(self.head)
         if not meta.has_body:
@@ -350,8 +379,7 @@ class Exchange:
             self._connection.write_eof()
         elif self.close_after and not self.request_done and self.head.expect_continue:
             # The visitor was never invited to send its body and need not: waiting for it could last for ever.
-            self._release(ResetCode.CANCELLED, "the response is complete")
-            self._connection.exchange_done(self)
+            self._end_early(ResetCode.CANCELLED, "the response is complete")
             return
         self._end_if_done()
 
@@ -359,6 +387,16 @@ class Exchange:
         if self.response_done and self.request_done and not self.over:
             self._release(ResetCode.STOPPED, "")
             self._connection.exchange_done(self)
+
+    def _end_early(self, code: ResetCode, reason: str) -> None:
+        """The response is complete and the rest of the request is not wanted: the connection ends with it."""
+        self.close_after = True
+        self._release(code, reason)
+        self._connection.exchange_done(self)
+
+    @property
+    def _awaits_invitation(self) -> bool:
+        return self.head.expect_continue and self._body_bytes == 0 and not self._connection.body_invited
 
     def _flush_head(self) -> None:
         if self._held_head and not self.over:
@@ -372,13 +410,16 @@ class Exchange:
         self.fail(502, sentence)
 
     def _pause_visitor(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
+        if not self.reading_paused:
+            self.reading_paused = True
             self._connection.pause_reading()
 
     def _release(self, code: ResetCode, reason: str) -> None:
         """The exchange is over: let go of the stream, the route and the visitor's reading."""
         self.over = True
+        if self.waiting and self._route is not None:
+            self._route.waiting.remove(self)
+            self.waiting = False
         stream, self._stream = self._stream, None
         if stream is not None and not (self.request_done and self.response_done):
             stream.reset(code, reason)
