@@ -86,22 +86,18 @@ class WebSocketLink:
     def connection_made(self, transport: object) -> None:
         """Nothing: the transport was connected before the handshake."""
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, size_hint: int) -> memoryview:
+        """Read straight into the frame reader's buffer (asyncio.BufferedProtocol, which uvloop knows by its methods).
+        """
+        return self._reader.buffer()
+
+    def buffer_updated(self, size: int) -> None:
         """Read frames and hand messages on."""
-        for opcode, payload in self._reader.receive_data(data):
-            if opcode == _BINARY:
-                if self._receiver is not None:
-                    self._receiver.message_received(payload)
-            elif opcode == _PING:
-                self._ping = payload
-            elif opcode == _CLOSE:
-                self._close_received(payload)
-        if self._ping is not None and not self._writing_paused:
-            self._answer_ping()
-        error = self._reader.error
-        if error is not None:
-            self.close(error.code, error.reason)
-            self._lose(error.reason)
+        self._messages_received(self._reader.received(size))
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes that came with the handshake, or from a loop that does not read into our buffer."""
+        self._messages_received(self._reader.receive_data(data))
 
     def eof_received(self) -> bool:
         """The peer will send nothing more: a link has no half-closed state."""
@@ -129,6 +125,22 @@ class WebSocketLink:
             self._receiver.resume_sending()
 
     # ------------------------------------------------------------------ private
+
+    def _messages_received(self, messages: list[tuple[int, bytes]]) -> None:
+        for opcode, payload in messages:
+            if opcode == _BINARY:
+                if self._receiver is not None:
+                    self._receiver.message_received(payload)
+            elif opcode == _PING:
+                self._ping = payload
+            elif opcode == _CLOSE:
+                self._close_received(payload)
+        if self._ping is not None and not self._writing_paused:
+            self._answer_ping()
+        error = self._reader.error
+        if error is not None:
+            self.close(error.code, error.reason)
+            self._lose(error.reason)
 
     def _answer_ping(self) -> None:
         """Answer the latest Ping alone, and when there is room (RFC 6455 §5.5.3): many of them cost no memory."""

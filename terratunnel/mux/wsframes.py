@@ -23,9 +23,17 @@ _HEAD_16: Final = Struct(">BBH")
 _HEAD_64: Final = Struct(">BBQ")
 _MASK_POOL_BYTES: Final = 1024
 MAX_CONTROL_PAYLOAD: Final = 125
-# Frames of one message, and pieces of one frame before they are joined: each object costs more than a byte it holds.
+# Below this a part is cheaper to join than to write by itself.
+_LARGE_PART_BYTES: Final = 4_096
+# What one read may bring: a few messages of bulk; more only empties the processor's caches.
+READ_BYTES: Final = 524_288
+_SMALL_READ_BYTES: Final = 65_536
+# The buffer of every reader that holds no half frame, and a few of those that others have given back.
+_SHARED: Final = bytearray(READ_BYTES)
+_SPARE: Final[list[bytearray]] = []
+_MAX_SPARE: Final = 8
+# Frames of one message: each object costs more than a byte it holds.
 _MAX_FRAGMENTS: Final = 1024
-_MAX_PIECES: Final = 1024
 
 
 class Opcode(IntEnum):
@@ -57,7 +65,10 @@ class WebSocketError(RemoteProtocolError):
 class FrameReader:
     """Turns bytes into messages. `masked`: the peer is a client, whose frames must be masked (a server's must not).
 
-    `error` is set once the peer broke a rule; what came before it is still handed on.
+    Bytes are read straight into `buffer()` and each payload is copied once, out of it. Readers without half a frame
+    share one
+    buffer, so an idle link holds none. `error` is set once the peer broke a rule; what came before it is still handed
+    on.
     """
 
     __slots__ = ("_fragments", "_fragments_bytes", "_held", "_held_bytes", "_masked", "_max_bytes", "_wanted", "error")
@@ -66,52 +77,77 @@ class FrameReader:
         self.error: WebSocketError | None = None
         self._masked: bool = masked
         self._max_bytes: int = max_message_bytes
-        self._held: list[bytes] = []
+        self._held: bytearray | None = None
         self._held_bytes: int = 0
         self._wanted: int = 2
         self._fragments: list[bytes] | None = None
         self._fragments_bytes: int = 0
 
+    def buffer(self) -> memoryview:
+        """Return where the next bytes are to be written; say how many with `received` before anyone else is asked."""
+        held = self._held
+        return memoryview(_SHARED if held is None else held)[self._held_bytes :]
+
     def receive_data(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return `(opcode, payload)` of each message that is whole now; then look at `error`."""
+        """Take bytes that were read elsewhere; see `received`."""
         messages: list[tuple[int, bytes]] = []
-        if self.error is not None:
-            return messages
-        if self._held:
-            self._hold(data)
-            if self._held_bytes < self._wanted:
-                return messages
-            data = b"".join(self._held)
-            self._held = []
-        try:
-            rest = self._read_frames(data, messages)
-        except WebSocketError as error:
-            self.error = error
-        else:
-            if rest < len(data):
-                self._held = [data[rest:] if rest else data]
-                self._held_bytes = len(data) - rest
+        position = 0
+        while position < len(data):
+            view = self.buffer()
+            size = min(len(view), len(data) - position)
+            view[:size] = data[position : position + size]
+            view.release()
+            position += size
+            messages += self.received(size)
         return messages
 
-    def _hold(self, data: bytes) -> None:
-        """Keep a piece of a frame. Pieces are joined once, when the frame is whole, unless there are very many."""
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if len(self._held) >= _MAX_PIECES:
-            self._held = [b"".join(self._held)]
+    def received(self, size: int) -> list[tuple[int, bytes]]:
+        """Return `(opcode, payload)` of each message that is whole after `size` more bytes; then look at `error`."""
+        messages: list[tuple[int, bytes]] = []
+        total = self._held_bytes + size
+        self._held_bytes = total
+        if self.error is not None or total < self._wanted:
+            if self._held is None:
+                self._keep_rest(_SHARED, 0, total)
+            return messages
+        source = _SHARED if self._held is None else self._held
+        try:
+            end = self._read_frames(source, total, messages)
+        except WebSocketError as error:
+            self.error = error
+            end = total
+        self._keep_rest(source, end, total)
+        return messages
 
-    def _read_frames(self, data: bytes, messages: list[tuple[int, bytes]]) -> int:
+    def _keep_rest(self, source: bytearray, start: int, total: int) -> None:
+        """Keep the beginning of a frame that is not whole, in a buffer of this reader with room for all of it."""
+        rest = 0 if self.error is not None else total - start
+        self._held_bytes = rest
+        held = self._held
+        if rest == 0:
+            self._wanted = 2
+            self._held = None
+        elif held is None or len(held) < self._wanted:
+            self._held = _take_buffer(self._wanted)
+        elif start == 0:
+            return
+        if self._held is not None:
+            _move(source, start, self._held, rest)
+        if held is not None and held is not self._held:
+            _give_back(held)
+
+    def _read_frames(self, data: bytearray, total: int, messages: list[tuple[int, bytes]]) -> int:
         """Read every whole frame; returns where the rest begins."""
         position = 0
         while True:
-            end = self._read_frame(data, position, messages)
+            end = self._read_frame(data, position, total, messages)
             if end == position:
                 return position
             position = end
 
-    def _read_frame(self, data: bytes, position: int, messages: list[tuple[int, bytes]]) -> int:
+    def _read_frame(self, data: bytearray, position: int, total: int, messages: list[tuple[int, bytes]]) -> int:
         """Read one frame at `position`; returns its end, or `position` while it is not whole."""
-        available = len(data) - position
+        available = total - position
         if available < 2:
             self._wanted = 2
             return position
@@ -135,13 +171,18 @@ class FrameReader:
             size = int(_LENGTH_64.unpack_from(data, position + 2)[0])
         self._check(first, size, masked)
         end = start + size
-        if len(data) < end:
+        if total < end:
             self._wanted = end - position
             return position
-        payload = data[start:end]
+        view = memoryview(data)
+        piece = view[start:end]
         if masked:
             mask_start = start - 4
-            payload = apply_mask(payload, data[mask_start:start])
+            payload = apply_mask(piece, bytes(data[mask_start:start]))
+        else:
+            payload = bytes(piece)
+        piece.release()
+        view.release()
         self._take(first, payload, messages)
         return end
 
@@ -211,7 +252,7 @@ class FrameWriter:
             parts.insert(0, head)
             return parts
         mask = self._next_mask()
-        return [head + mask, apply_mask(b"".join(parts), mask)]
+        return [head + mask, *_masked_parts(parts, mask)]
 
     def _next_mask(self) -> bytes:
         if self._used >= _MASK_POOL_BYTES:
@@ -221,3 +262,58 @@ class FrameWriter:
         end = start + 4
         self._used = end
         return self._pool[start:end]
+
+
+def _take_buffer(wanted: int) -> bytearray:
+    """Return a buffer with room for a frame of `wanted` bytes."""
+    if wanted <= _SMALL_READ_BYTES:
+        return bytearray(_SMALL_READ_BYTES)
+    if wanted > READ_BYTES:
+        return bytearray(wanted)
+    return _SPARE.pop() if _SPARE else bytearray(READ_BYTES)
+
+
+def _give_back(buffer: bytearray) -> None:
+    if len(buffer) == READ_BYTES and len(_SPARE) < _MAX_SPARE:
+        _SPARE.append(buffer)
+
+
+def _move(source: bytearray, start: int, target: bytearray, size: int) -> None:
+    """Copy `size` bytes to the beginning of `target`, which may be the source."""
+    view = memoryview(source)
+    into = memoryview(target)
+    into[:size] = view[start : start + size]
+    into.release()
+    view.release()
+
+
+def _masked_parts(parts: list[bytes | memoryview], mask: bytes) -> list[bytes | memoryview]:
+    """Mask parts as if they were joined (RFC 6455 §5.3).
+
+    Small ones are joined, large ones copied once, by their masking.
+    """
+    masked: list[bytes | memoryview] = []
+    small: list[bytes | memoryview] = []
+    small_bytes = 0
+    for part in parts:
+        size = len(part)
+        if size < _LARGE_PART_BYTES:
+            small.append(part)
+            small_bytes += size
+            continue
+        if small:
+            masked.append(apply_mask(b"".join(small), mask))
+            mask = _rotated(mask, small_bytes)
+            small = []
+            small_bytes = 0
+        masked.append(apply_mask(part, mask))
+        mask = _rotated(mask, size)
+    if small:
+        masked.append(apply_mask(b"".join(small), mask))
+    return masked
+
+
+def _rotated(mask: bytes, size: int) -> bytes:
+    """Return the mask for what follows `size` masked bytes."""
+    shift = size & 3
+    return mask[shift:] + mask[:shift] if shift else mask
