@@ -1,0 +1,110 @@
+"""Pools of connections, as each kind of database wants them. Used by the engine alone.
+
+Rule: SQLite has one connection that writes and a few that cannot; Postgres has one pool for both.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import URL, event, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from terratunnel.server.storage.urls import sqlite_uri
+
+# SQLite's own advice for a lock that another process holds for a moment; a page that waits longer has lost its reader.
+BUSY_TIMEOUT_S: Final = 5.0
+CONNECT_TIMEOUT_S: Final = 5.0
+READERS: Final = 4
+POSTGRES_CONNECTIONS: Final = 10
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Where a writing and a reading session get their connection; for Postgres both are one pool."""
+
+    writers: AsyncEngine
+    readers: AsyncEngine
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.writers.dispose()
+        await self.readers.dispose()
+
+
+def sqlite_pools(path: Path) -> Pools:
+    """Return pools over a SQLite file."""
+    return Pools(
+        _sqlite_engine(path, 1, "BEGIN IMMEDIATE", query_only=False),
+        _sqlite_engine(path, READERS, "BEGIN", query_only=True),
+    )
+
+
+def _sqlite_engine(path: Path, connections: int, begin: str, query_only: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=sqlite_uri(path, "rw"), query={"uri": "true"}),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_S,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+    )
+    event.listen(engine.sync_engine, "connect", _sqlite_connected(path, query_only))
+    event.listen(engine.sync_engine, "checkout", _same_file(path))
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def _sqlite_connected(path: Path, query_only: bool) -> Callable[[Any, Any], None]:
+    pragmas = ["journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"query_only={int(query_only)}"]
+
+    def connected(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: the driver would say it too late
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        record.info["file"] = _identity(path)
+
+    return connected
+
+
+def _same_file(path: Path) -> Callable[[Any, Any, Any], None]:
+    def checked_out(connection: Any, record: Any, proxy: Any) -> None:
+        # A file that was removed or replaced lives on for who has it open, and so would what is written to it.
+        if record.info.get("file") != _identity(path):
+            raise exc.DisconnectionError("the file of the database was replaced")
+
+    return checked_out
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def postgres_pools(dsn: str) -> Pools:
+    """Return one pool over Postgres, and the view of it that cannot write."""
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=BUSY_TIMEOUT_S,
+            server_settings={"application_name": "terratunnel", "timezone": "UTC"},
+        )
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_S,
+        pool_pre_ping=True,
+    )
+    return Pools(engine, engine.execution_options(postgresql_readonly=True))

