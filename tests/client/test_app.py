@@ -15,6 +15,7 @@ from terratunnel.client.wake import SleepDetector
 from terratunnel.forwarding.upstream import EndpointError
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.server.app import Server
+from tests import certificates
 from tests.client.lab import (
     HOST,
     OK,
@@ -24,6 +25,7 @@ from tests.client.lab import (
     config_for,
     ended,
     listening,
+    relay_to,
     running,
     serving,
 )
@@ -242,6 +244,31 @@ async def test_what_says_tls_is_never_downgraded() -> None:
     assert [data[:2] for data in heard] == [b"\x16\x03", b"\x16\x03"]
 
 
+async def test_a_server_behind_tls_is_reached_and_verified(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path) as server,
+        listening(answer_ok) as local,
+        listening(relay_to(server.port), tls=certificates.server_context()) as port,
+        running(
+            ClientConfig(f"wss://localhost:{port}", f"http://{HOST}:{local}"), context=certificates.client_context()
+        ) as (_, screen, _),
+    ):
+        tunnel = await screen.wait_for("online")
+        assert await ask(server.port, tunnel.hostname) == (200, b"ok")
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path) as server,
+        listening(relay_to(server.port), tls=certificates.server_context()) as port,
+        running(ClientConfig(f"wss://localhost:{port}", "http://localhost:1", first_link_s=0.0)) as (_, screen, task),
+    ):
+        outcome = await ended(task)
+        assert outcome.status is ExitStatus.ERROR
+        assert "its certificate cannot be trusted (unable to get local issuer certificate)" in outcome.reason
+        assert "online" not in screen.names()
+
+
 @pytest.mark.parametrize(
     ("config", "error"),
     [
@@ -410,6 +437,16 @@ async def test_stopping_while_connecting_ends_at_once() -> None:
         client.stop()
         assert (await ended(task)).status is ExitStatus.ENDED
         assert screen.names() == ["connecting", "closed"]
+
+
+async def test_stopping_in_the_moment_of_the_handshake_ends_the_link(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, running(config_for(server.port, 1)) as (client, screen, task):
+        await screen.wait_for("connecting")
+        assert client._connecting is not None
+        client._connecting.add_done_callback(lambda _: client.stop())
+        assert (await ended(task)).status is ExitStatus.ENDED
+        assert screen.names()[-1] == "closed"
+        assert agents(server) == []
 
 
 async def test_stopping_while_waiting_for_the_next_try_ends_at_once() -> None:
