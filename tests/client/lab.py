@@ -143,7 +143,7 @@ async def running(
 ) -> "AsyncIterator[tuple[Client, Screen, asyncio.Task[Outcome]]]":
     """A client at work; it is ended at the end."""
     screen = Screen()
-    client = Client(config, screen, random_number=lambda: 0.0, **options)
+    client = Client(config, screen, **({"random_number": lambda: 0.0} | options))
     task = asyncio.create_task(client.run())
     try:
         yield client, screen, task
