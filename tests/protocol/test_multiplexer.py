@@ -122,7 +122,7 @@ def test_unknown_settings_are_ignored_and_missing_ones_have_their_default() -> N
     server = lone(opener=True, peer={77: 5})
     stream = server.open_stream(0.0)
     assert stream.send_credit == DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
-    assert repr(server) == "<Multiplexer streams=1 credit=1048576 rtt=0.0ms>"
+    assert repr(server) == "<Multiplexer streams=1 credit=8388608 rtt=0.0ms>"
 
 
 def test_the_peers_settings_are_kept() -> None:
@@ -498,6 +498,10 @@ def test_a_source_pauses_above_the_high_mark_and_hears_below_the_low_one() -> No
     hear(server, window(1, 1))
     frames_of(server)
     assert server.writable == [stream]
+    server.writable.clear()
+    hear(server, window(1, 1))
+    frames_of(server)
+    assert server.writable == []
 
 
 def test_a_source_that_did_not_pause_hears_nothing() -> None:
@@ -650,7 +654,7 @@ def test_a_tiny_window_does_not_make_tiny_chunks() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("link", [1, 5, 1_048_576])
 def test_a_window_smaller_than_a_chunk_does_not_lock(size: int, link: int) -> None:
-    tiny = Settings(initial_stream_window=size, initial_link_window=link, max_stream_window=size, max_link_window=link)
+    tiny = Settings(initial_stream_window=size, initial_link_window=link, max_stream_window=size)
     pair = Pair(server=tiny)
     _, theirs = pair.exchange(checked=True)
     body = bytes(range(250))

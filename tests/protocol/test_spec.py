@@ -237,9 +237,7 @@ def test_a_vector_is_built_and_read(written_hex: str, form: str) -> None:
 def test_two_multiplexers_hold_the_conversation_byte_for_byte() -> None:
     opening = json.loads(LINES[0][2])[0][3]
     stream_window, link_window, max_streams = (opening[setting.name] for setting in Setting)
-    settings = Settings(
-        stream_window, link_window, max_streams, max_stream_window=stream_window, max_link_window=link_window
-    )
+    settings = Settings(stream_window, link_window, max_streams, max_stream_window=stream_window)
     pair = Pair(settings, settings, opened=False)
     for sender, written_hex, form in LINES:
         for said in json.loads(form):
