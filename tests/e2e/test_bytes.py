@@ -99,6 +99,24 @@ def test_a_raw_target_arrives_as_it_was_sent(tunnel: Tunnel, upstream: RawUpstre
     assert seen.raw == forwarded(tunnel, sent, seen)
 
 
+@pytest.mark.parametrize(
+    "target", [b"/ws", b"/_health", b"/auth/login", b"/api/auth/me", b"/admin/database", b"/tunnels/new"]
+)
+def test_a_path_of_the_servers_own_is_the_services_on_a_tunnel(
+    tunnel: Tunnel, upstream: RawUpstream, target: bytes
+) -> None:
+    sent = tunnel.get(target)
+    seen = ask(tunnel, upstream, sent)
+    assert seen.raw == forwarded(tunnel, sent, seen)
+
+
+def test_the_host_arrives_as_it_was_written(tunnel: Tunnel, upstream: RawUpstream) -> None:
+    name, _, port = tunnel.host.partition(b":")
+    for host in (name, name.upper() + b":" + port, name.title() + b":1", name + b".", name + b":80"):
+        seen = ask(tunnel, upstream, tunnel.get().replace(tunnel.host, host))
+        assert seen.head.value(b"Host") == seen.head.value(b"X-Forwarded-Host") == host
+
+
 @pytest.mark.parametrize("rest", [b"/p%2Fq?flag", b"", b"?", b"?x=1", b"//"])
 def test_a_target_in_absolute_form_arrives_as_it_was_sent(tunnel: Tunnel, upstream: RawUpstream, rest: bytes) -> None:
     sent = tunnel.get(b"http://" + tunnel.host + rest)
@@ -315,6 +333,9 @@ def test_fields_of_one_hop_of_the_service_stop_at_the_client(tunnel: Tunnel, ups
     [
         (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: x\r\n\r\n"),
         (b"HEAD", b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"),
         (b"GET", b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n"),
         (b"DELETE", b"HTTP/1.1 204 \r\n\r\n"),
         (b"GET", b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 12345\r\n\r\n'),
