@@ -39,7 +39,10 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def keep_large_buffers() -> None:
-    """Keep freed buffers of 128 KiB and more: glibc gives each back to the system, whose new pages cost bulk a third."""
+    """Keep freed buffers of 128 KiB and more.
+
+    Glibc gives each back to the system, whose new pages cost bulk a third.
+    """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
         if mallopt is not None:

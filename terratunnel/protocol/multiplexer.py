@@ -548,7 +548,10 @@ class Multiplexer:
         return len(self._streams) > 1 and self._in_flight() > LINK_GRANT_BYTES
 
     def _may_send_data(self) -> bool:
-        """Whether the link takes DATA now; bulk waits for its pace while other streams are open, small exchanges do not."""
+        """Whether the link takes DATA now.
+
+        Bulk waits for its pace while other streams are open, small exchanges do not.
+        """
         if self._link_credit <= 0:
             return False
         return len(self._streams) < 2 or self._in_flight() < self._pacer.limit or self._scheduler.has_small

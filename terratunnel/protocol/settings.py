@@ -30,7 +30,7 @@ DEFAULTS = {
 class Settings:
     """Limits and tuning of one side of a link. Sizes in bytes, times in seconds, rates per second."""
 
-    # Announced. yamux starts streams at 256 KiB; the link's window is only a bound, what is in flight is paced below it.
+    # Announced. yamux starts streams at 256 KiB; the window of the link is a bound, what is in flight is paced below.
     initial_stream_window: int = DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
     initial_link_window: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
     max_streams: int = DEFAULTS[Setting.MAX_STREAMS]
