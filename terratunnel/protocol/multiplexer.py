@@ -145,6 +145,7 @@ class Multiplexer:
         """Whether `open_stream` would be allowed now."""
         return (
             self.opened
+            and self._peer_parity == 0  # an agent opens none
             and not self.goaway_received
             and not self.goaway_sent
             and len(self._streams) < self._max_open
