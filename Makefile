@@ -23,7 +23,7 @@ FUZZ_SEED ?= 1
 BENCH_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help run test check lint types layers format coverage fuzz bench compiled requirements clean
+.PHONY: help run test check lint types layers format coverage fuzz bench compiled picture requirements clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ compiled: .venv-bench/wheel.stamp ## the unit tests against a wheel compiled by 
 	@cd build/compiled && ../../$(BENCH_BIN)/python -c 'import sys, terratunnel.protocol.multiplexer as m; \
 		sys.exit(None if m.__file__.endswith(".so") else "$(NO_COMPILER)")'
 	cd build/compiled && ../../$(BENCH_BIN)/python -m pytest --ignore tests/house --ignore tests/e2e $(TEST_ARGS)
+
+picture: .venv/dev.stamp ## draw the README's picture from a real run of the demo
+	$(BIN)/python docs/pictures/record.py
 
 requirements: .venv/pip-tools.stamp ## requirements*.txt from pyproject.toml, pins kept (UPGRADE=1: the newest)
 	CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/pip-compile $(COMPILE) --extra server \

@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Terratunnel beside the reference nginx.")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"some of {','.join(ROWS)} (default: all)")
-    parser.add_argument("--cycles", type=int, help="same-cycle ratios per figure (default 5; self-test 2)")
+    parser.add_argument("--cycles", type=int, help="same-cycle ratios per figure (default 5; self-test 3)")
     parser.add_argument("--seconds", type=int, default=1, help="length of a burst (default 1)")
     parser.add_argument("--python", default=sys.executable, help="interpreter for terratunnel (default: this one)")
     build_kind = parser.add_mutually_exclusive_group()
@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="exit status 1 when a floor is not reached")
     parser.add_argument("--self-test", action="store_true", help="measure an equal and a bad system instead of ours")
     options = parser.parse_args(arguments)
-    options.cycles = options.cycles or (2 if options.self_test else 5)
+    options.cycles = options.cycles or (3 if options.self_test else 5)
     options.rows = options.rows.split(",")
     if unknown := [name for name in options.rows if name not in ROWS]:
         parser.error(f"no row is called {', '.join(unknown)}; there are {', '.join(ROWS)}")

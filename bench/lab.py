@@ -15,11 +15,14 @@ from typing import Final
 from bench import subjects
 from bench.errors import BenchError
 from bench.figures import OURS, REFERENCE, Figure, Figures
+from bench.processes import busy_share
 from bench.product import Product
 from bench.subjects import Service, Subject
 
 ONE_HOP: Final = "one hop"
 DIRECT: Final = "direct"
+# Of all cores, before anything of ours runs; above it a warning is due.
+BUSY_SHARE: Final = 0.1
 COLUMNS: Final = (DIRECT, ONE_HOP, REFERENCE, OURS)
 Load = Callable[[Subject], Mapping[str, float]]
 
@@ -51,6 +54,7 @@ class Lab:
     figures: Figures = field(default_factory=Figures)
     memory: dict[tuple[str, str], Memory] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    busy_before: float = 0.0
 
     def start(self) -> None:
         """Check that every subject carries the bytes, then note idle memory."""
@@ -86,6 +90,9 @@ class Lab:
 
 def build(folder: Path, stack: ExitStack, product: Product, cycles: int, seconds: int) -> Lab:
     """The lab of a normal run."""
+    busy = busy_share()
+    if busy > BUSY_SHARE:
+        say(f"this machine is {busy:.0%} busy with other work: ratios will swing")
     service = subjects.start_service(folder, stack)
     present = [
         subjects.direct(service),
@@ -93,7 +100,7 @@ def build(folder: Path, stack: ExitStack, product: Product, cycles: int, seconds
         subjects.hops(REFERENCE, 2, service, folder, stack),
         product.subject(service, folder, stack),
     ]
-    return Lab(folder, stack, service, {s.name: s for s in present}, product, cycles, seconds)
+    return Lab(folder, stack, service, {s.name: s for s in present}, product, cycles, seconds, busy_before=busy)
 
 
 def say(text: str) -> None:

@@ -91,6 +91,19 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def busy_share(seconds: float = 1.0) -> float:
+    """How much of all cores was in use during the next moments."""
+    before = _cpu_ticks()
+    time.sleep(seconds)
+    total, idle = (after - first for after, first in zip(_cpu_ticks(), before, strict=True))
+    return 1 - idle / total
+
+
+def _cpu_ticks() -> tuple[int, int]:
+    fields = [int(field) for field in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    return sum(fields), fields[3] + fields[4]
+
+
 def _kib_field(path: Path, name: str) -> int:
     for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith(name):

@@ -30,7 +30,7 @@ def setting(lab: Lab) -> dict[str, str]:
         "commit": _commit(),
         "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
         "cycles": f"{lab.cycles} of {lab.seconds} s bursts, interleaved",
-        "machine": f"{machine}, load {os.getloadavg()[0]:.1f} at the end",
+        "machine": f"{machine}, {lab.busy_before:.0%} busy before the start",
         "nginx": _output("nginx", "-v").rpartition("/")[2],
         "wrk": _output("wrk", "-v").partition(" [")[0].rpartition(" ")[2],
         "load": f"Python {platform.python_version()}",

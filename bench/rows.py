@@ -71,11 +71,12 @@ def _mixed(lab: Lab, connections: int) -> None:
         "p99": lab.figures.add(f"{key}/p99", f"{title}: p99", "ms", ratio_at_most(0.25)),
         "fair": lab.figures.add(f"{key}/fair", f"{title}: min/max of the 4", "", at_least(0.9)),
         "bulk": lab.figures.add(f"{key}/bulk", f"{title}: downloads", "MB/s", ratio(0.55)),
+        "late": lab.figures.add(f"{key}/late", f"{title}: the sender's own lateness, p99", "ms"),
     }
 
     def load(subject: Subject) -> Mapping[str, float]:
         small, downloads = loads.mixed(subject.target, connections, PACED_RATE, PACED_BURSTS * lab.seconds)
-        paced = {"served": small.served, "p50": small.p50_ms, "p99": small.p99_ms}
+        paced = {"served": small.served, "p50": small.p50_ms, "p99": small.p99_ms, "late": small.late_p99_ms}
         return paced | {"fair": downloads.fairness, "bulk": downloads.rate}
 
     lab.interleave("mixed", made, load, HOPS)
@@ -106,7 +107,7 @@ def half(lab: Lab) -> None:
     made = {
         "rate": lab.figures.add("half/rate", "half of the maximum, 16 conn.: rate", "req/s"),
         "p99": lab.figures.add("half/p99", "half of the maximum, 16 conn.: p99", "ms"),
-        "late": lab.figures.add("half/late", "the sender's own lateness: p99", "ms"),
+        "late": lab.figures.add("half/late", "half of the maximum, 16 conn.: the sender's own lateness, p99", "ms"),
     }
 
     def load(subject: Subject) -> Mapping[str, float]:

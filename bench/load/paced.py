@@ -6,13 +6,18 @@ turn and that wait counts; what is unanswered at the end counts with the time it
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import select
 import socket
 import time
 from collections import deque
+from typing import Final
 
 from bench.load.sockets import arguments, body_length, connect, get_request, split_head, wait_until
+
+PRIORITY: Final = -15
 
 
 class Pace:
@@ -78,6 +83,12 @@ def run(pace: Pace, sockets: list[socket.socket], rate: float, start: float, unt
         now = time.monotonic()
 
 
+def go_first() -> None:
+    """Ask to be scheduled ahead of the bulk load: a visitor elsewhere would not share our cores. Only root may."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+
+
 def percentile(values: list[float], share: float) -> float:
     """The smallest value that `share` of all values do not exceed."""
     ordered = sorted(values)
@@ -89,6 +100,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--rate", type=float, required=True)
     options = parser.parse_args()
+    go_first()
     sockets = [connect(options.port) for _ in range(options.connections)]
     pace = Pace(sockets, get_request(options.host, options.path))
     wait_until(options.start)

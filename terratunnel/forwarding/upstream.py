@@ -5,7 +5,9 @@ dropped, and one that is in doubt is not used again.
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
@@ -21,7 +23,7 @@ WRITE_LOW_BYTES: Final = 16_384
 LINGER_S: Final = 30.0
 # "localhost" is tried on both families without asking a resolver: dev servers listen on either one alone.
 _LOCALHOST: Final = ("127.0.0.1", "::1")
-
+_RST: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 _CUT_SHORT: Final = "The local service closed the connection before its response was complete."
 
@@ -97,6 +99,7 @@ class Transport(Protocol):
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
+    def get_extra_info(self, name: str, default: object = None) -> object: ...
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
 
@@ -180,6 +183,9 @@ class UpstreamConnection:
         """Leave the exchange and close at once; the handler hears nothing more."""
         self._handler = None
         if self._transport is not None:
+            if self._parser.upgraded:
+                # Nothing but the end of the connection ends another protocol: the service must not take it for one.
+                _reset_on_close(self._transport)
             self._transport.abort()
 
     # ------------------------------------------------------------------ asyncio protocol
@@ -281,6 +287,16 @@ class UpstreamConnection:
             self._transport.abort()
         if handler is not None:
             handler.upstream_failed(sentence)
+
+
+def _reset_on_close(transport: Transport) -> None:
+    """Let the close of a TCP connection be a RST."""
+    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+    if sock is not None and not transport.is_closing():
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        except OSError:  # the service was faster
+            pass
 
 
 @dataclass(frozen=True)

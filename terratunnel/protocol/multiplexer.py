@@ -32,6 +32,7 @@ from terratunnel.protocol.frames import (
     frame,
 )
 from terratunnel.protocol.headers import decode_block, encode_block
+from terratunnel.protocol.pacing import PROBE_EVERY_S, Pacer
 from terratunnel.protocol.scheduler import SMALL_EXCHANGE_BYTES, Scheduler
 from terratunnel.protocol.settings import DEFAULTS, Setting, Settings, read_settings
 from terratunnel.protocol.streams import DONE, FORBIDDEN, HEAD, RESET, Stream, next_state
@@ -74,6 +75,8 @@ MAX_CONTROL_BYTES: Final = 4_194_304
 SMALL_DATA_BYTES: Final = 1_024
 # A peer that announces a tiny window does not make this side sum tiny chunks: the end of credit closes them anyway.
 MIN_CHUNK_BYTES: Final = 4_096
+# Link credit returns in steps of this size, which is how well the sender knows what is in flight.
+LINK_GRANT_BYTES: Final = 131_072
 MAX_STREAM_ID: Final = 2**32 - 2
 
 
@@ -87,7 +90,6 @@ class Multiplexer:
     def __init__(self, opener: bool, settings: Settings, now: float) -> None:
         self.settings: Settings = settings
         self.opened: bool = False
-        self.round_trip_s: float = 0.0
         self.goaway_sent: bool = False
         self.goaway_received: bool = False
         self.writable: list[Stream] = []
@@ -99,10 +101,13 @@ class Multiplexer:
         self._last_peer_id: int = 0
         self._peer_stream_window: int = DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
         self._max_open: int = settings.max_streams
-        self._link_credit: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
+        self._peer_link_window: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
+        self._link_credit: int = self._peer_link_window
+        self._pacer: Pacer = Pacer(self._peer_link_window)
         self._growth: GrowthBudget = GrowthBudget(settings.window_growth_budget)
+        # It grants often and never grows, so that the sender can tell from its credit what is in flight.
         self._link_window: ReceiveWindow = ReceiveWindow(
-            settings.initial_link_window, settings.max_link_window, GrowthBudget(settings.max_link_window), now
+            settings.initial_link_window, settings.initial_link_window, GrowthBudget(0), now, LINK_GRANT_BYTES
         )
         self._scheduler: Scheduler = Scheduler()
         self._control: list[bytes] = []
@@ -114,6 +119,8 @@ class Multiplexer:
         self._heard_at: float = now
         self._pinged_at: float = now
         self._ping_count: int = 0
+        self._ping_loaded: bool = False
+        self._ping_answered: bool = False
         self._send_settings()
         self._send_ping(now)
 
@@ -122,6 +129,11 @@ class Multiplexer:
         return f"<Multiplexer streams={len(self._streams)} credit={self._link_credit} rtt={round_trip}>"
 
     # ------------------------------------------------------------------ what the caller asks
+
+    @property
+    def round_trip_s(self) -> float:
+        """The shortest round trip seen, 0 before the first."""
+        return self._pacer.round_trip_s
 
     @property
     def open_streams(self) -> int:
@@ -133,6 +145,7 @@ class Multiplexer:
         """Whether `open_stream` would be allowed now."""
         return (
             self.opened
+            and self._peer_parity == 0  # an agent opens none
             and not self.goaway_received
             and not self.goaway_sent
             and len(self._streams) < self._max_open
@@ -148,7 +161,7 @@ class Multiplexer:
     @property
     def has_output(self) -> bool:
         """Whether `next_message` would return something."""
-        return bool(self._control) or (self._link_credit > 0 and bool(self._scheduler))
+        return bool(self._control) or (bool(self._scheduler) and self._may_send_data())
 
     def streams(self) -> list[Stream]:
         """Return the streams under way."""
@@ -238,9 +251,7 @@ class Multiplexer:
         """Return the parts of the next message to send; empty when there is nothing, or no credit for it."""
         parts: list[bytes | memoryview] = []
         size = self._take_control(parts)
-        if self._control:
-            return parts  # heads are still among them, and DATA must not overtake its own
-        while size < MESSAGE_BYTES and self._link_credit > 0:
+        while size < MESSAGE_BYTES and self._may_send_data():
             stream = self._scheduler.next_stream()
             if stream is None:
                 break
@@ -258,6 +269,8 @@ class Multiplexer:
         except LinkError:
             self.undelivered = events
             raise
+        if self._is_competing() and self._ping_answered and now - self._pinged_at >= PROBE_EVERY_S:
+            self._send_ping(now)
         return events
 
     def next_deadline(self) -> float:
@@ -435,9 +448,8 @@ class Multiplexer:
     def _receive_reset(self, stream: Stream, payload: bytes, now: float, events: list[Event]) -> None:
         if len(payload) < 4:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a RESET frame without a code")
-        # What this side opened costs the peer's resets nothing: a service that is down answers every request with one.
-        if stream.id & 1 == self._peer_parity:
-            self._resets.take(now)
+        # Held against whoever opens streams (`_refusal`): a service that is down may answer every request with one.
+        self._resets.take(now)
         self._drop(stream)
         (number,) = U32.unpack_from(payload)
         events.append(StreamReset(stream, reset_code(int(number)), decode_reason(payload[4:])))
@@ -452,9 +464,9 @@ class Multiplexer:
         self._queue_control(frame(_PONG, 0, 0, payload))
 
     def _receive_pong(self, payload: bytes, now: float) -> None:
-        if payload == self._ping_count.to_bytes(8, "big"):
-            sample = max(now - self._pinged_at, 1e-6)
-            self.round_trip_s = min(self.round_trip_s, sample) if self.round_trip_s else sample
+        if payload == self._ping_count.to_bytes(8, "big") and not self._ping_answered:
+            self._ping_answered = True
+            self._pacer.measured(max(now - self._pinged_at, 1e-6), self._ping_loaded)
 
     def _receive_settings(self, payload: bytes, events: list[Event]) -> None:
         if self.opened:
@@ -463,7 +475,8 @@ class Multiplexer:
             if identifier == Setting.INITIAL_STREAM_WINDOW:
                 self._peer_stream_window = value
             elif identifier == Setting.INITIAL_LINK_WINDOW:
-                self._link_credit = value
+                self._peer_link_window = self._link_credit = value
+                self._pacer.set_ceiling(value)
             elif identifier == Setting.MAX_STREAMS:
                 # Each stream may pin a window here as well, so the peer's word alone does not decide.
                 self._max_open = min(value, self.settings.max_streams)
@@ -486,7 +499,10 @@ class Multiplexer:
     # ------------------------------------------------------------------ private: frames out
 
     def _take_control(self, parts: list[bytes | memoryview]) -> int:
-        """Move waiting control frames into `parts`, up to a message; returns their size."""
+        """Move waiting control frames into `parts`; returns their size.
+
+        What is left over may hold heads that DATA must not overtake: then this fills the message, and no DATA fits.
+        """
         if self._control_bytes <= MESSAGE_BYTES:
             size = self._control_bytes
             parts += self._control
@@ -524,6 +540,22 @@ class Multiplexer:
             stream.wants_room = False
             self.writable.append(stream)
         return written
+
+    def _in_flight(self) -> int:
+        return self._peer_link_window - self._link_credit
+
+    def _is_competing(self) -> bool:
+        """Whether bulk is under way beside other streams: then what it may have in flight is bounded by its delay."""
+        return len(self._streams) > 1 and self._in_flight() > LINK_GRANT_BYTES
+
+    def _may_send_data(self) -> bool:
+        """Whether the link takes DATA now.
+
+        Bulk waits for its pace while other streams are open, small exchanges do not.
+        """
+        if self._link_credit <= 0:
+            return False
+        return len(self._streams) < 2 or self._in_flight() < self._pacer.limit or self._scheduler.has_small
 
     def _has_credit(self, stream: Stream) -> bool:
         return stream.send_credit > 0 and self._link_credit > 0
@@ -588,6 +620,8 @@ class Multiplexer:
 
     def _send_ping(self, now: float) -> None:
         self._ping_count += 1
+        self._ping_answered = False
+        self._ping_loaded = self._is_competing()
         self._pinged_at = now
         self._queue_control(frame(_PING, 0, 0, self._ping_count.to_bytes(8, "big")))
 

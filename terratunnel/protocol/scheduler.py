@@ -67,5 +67,10 @@ class Scheduler:
         """Return how much the stream just taken may send in one turn."""
         return SLICE_CONTENDED_BYTES if self._bulk or self._small else SLICE_ALONE_BYTES
 
+    @property
+    def has_small(self) -> bool:
+        """Whether a small exchange is next."""
+        return bool(self._small)
+
     def __bool__(self) -> bool:
         return bool(self._small) or bool(self._bulk)

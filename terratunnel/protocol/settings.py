@@ -21,7 +21,7 @@ class Setting(IntEnum):
 
 DEFAULTS = {
     Setting.INITIAL_STREAM_WINDOW: 262_144,
-    Setting.INITIAL_LINK_WINDOW: 1_048_576,
+    Setting.INITIAL_LINK_WINDOW: 8_388_608,
     Setting.MAX_STREAMS: 256,
 }
 
@@ -30,14 +30,13 @@ DEFAULTS = {
 class Settings:
     """Limits and tuning of one side of a link. Sizes in bytes, times in seconds, rates per second."""
 
-    # Announced. yamux starts streams at 256 KiB; 1 MiB for the link measured best on loopback and grows from there.
+    # Announced. yamux starts streams at 256 KiB; the window of the link is a bound, what is in flight is paced below.
     initial_stream_window: int = DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
     initial_link_window: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
     max_streams: int = DEFAULTS[Setting.MAX_STREAMS]
 
     # Growth of receive windows: 4 MiB carries 80 MB/s over 50 ms; all growth together is bounded per link.
     max_stream_window: int = 4_194_304
-    max_link_window: int = 8_388_608
     window_growth_budget: int = 16_777_216
 
     # Checked bodies (spec §6).

@@ -14,6 +14,7 @@ OURS = ("TERRATUNNEL_", "REQUIRE_AUTH", "STREAMING_", "DEFAULT_CHUNK", "JWT_")
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     for name in list(os.environ):
         if name.startswith(OURS):
             monkeypatch.delenv(name)

@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30.0
+END_S = 10.0
 
 
 class Program:
@@ -74,7 +75,13 @@ class Program:
         return self._process.returncode, err
 
     def rest(self) -> tuple[int, str, str]:
-        self._process.kill()
+        """End it: twice asked, it does not wait for what is under way."""
+        for _ in range(2):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
         return self.end()
 
 

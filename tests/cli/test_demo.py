@@ -54,7 +54,7 @@ def test_ones_own_app_is_not_taken_for_the_sample() -> None:
 
 
 def test_a_demo_works_and_ends_cleanly(tmp_path: Path) -> None:
-    with program("demo", "--port", "0", TMPDIR=str(tmp_path)) as started:
+    with program("demo", "--port", "0") as started:
         url = started.line_with("Public URL").split()[-1]
         answer = post(url, b"hello")
         assert (answer["method"], answer["target"], answer["body_start"]) == ("POST", "/hook?a=1", "hello")

@@ -5,6 +5,7 @@ Used by tests/client and tests/cli. Rule: nothing of ours is replaced but the cl
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -88,7 +89,7 @@ async def serving(folder: Path, port: int = 0, **changes: Any) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
+async def listening(handler: Handler, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Something else that listens; returns its port."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -104,7 +105,7 @@ async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
             tasks.discard(task)
             writer.close()
 
-    listener = await asyncio.start_server(connected, HOST, port)
+    listener = await asyncio.start_server(connected, HOST, port, ssl=tls)
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
@@ -112,6 +113,23 @@ async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(65_536):
+        sink.write(data)
+        await sink.drain()
+    sink.close()
+
+
+def relay_to(port: int) -> Handler:
+    """A proxy in front of a server."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind, into = await asyncio.open_connection(HOST, port)
+        await asyncio.gather(copy(reader, into), copy(behind, writer))
+
+    return relay
 
 
 async def answer_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,7 +143,7 @@ async def running(
 ) -> "AsyncIterator[tuple[Client, Screen, asyncio.Task[Outcome]]]":
     """A client at work; it is ended at the end."""
     screen = Screen()
-    client = Client(config, screen, random_number=lambda: 0.0, **options)
+    client = Client(config, screen, **({"random_number": lambda: 0.0} | options))
     task = asyncio.create_task(client.run())
     try:
         yield client, screen, task

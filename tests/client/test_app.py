@@ -15,8 +15,10 @@ from terratunnel.client.wake import SleepDetector
 from terratunnel.forwarding.upstream import EndpointError
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.server.app import Server
+from tests import certificates
 from tests.client.lab import (
     HOST,
+    LIMIT_S,
     OK,
     Handler,
     answer_ok,
@@ -24,6 +26,7 @@ from tests.client.lab import (
     config_for,
     ended,
     listening,
+    relay_to,
     running,
     serving,
 )
@@ -242,6 +245,31 @@ async def test_what_says_tls_is_never_downgraded() -> None:
     assert [data[:2] for data in heard] == [b"\x16\x03", b"\x16\x03"]
 
 
+async def test_a_server_behind_tls_is_reached_and_verified(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path) as server,
+        listening(answer_ok) as local,
+        listening(relay_to(server.port), tls=certificates.server_context()) as port,
+        running(
+            ClientConfig(f"wss://localhost:{port}", f"http://{HOST}:{local}"), context=certificates.client_context()
+        ) as (_, screen, _),
+    ):
+        tunnel = await screen.wait_for("online")
+        assert await ask(server.port, tunnel.hostname) == (200, b"ok")
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path) as server,
+        listening(relay_to(server.port), tls=certificates.server_context()) as port,
+        running(ClientConfig(f"wss://localhost:{port}", "http://localhost:1", first_link_s=0.0)) as (_, screen, task),
+    ):
+        outcome = await ended(task)
+        assert outcome.status is ExitStatus.ERROR
+        assert "its certificate cannot be trusted (unable to get local issuer certificate)" in outcome.reason
+        assert "online" not in screen.names()
+
+
 @pytest.mark.parametrize(
     ("config", "error"),
     [
@@ -274,6 +302,19 @@ async def test_the_client_is_back_when_its_server_is(tmp_path: Path) -> None:
                 assert after.hostname == before.hostname
                 assert await ask(server.port, after.hostname) == (200, b"ok")
             assert client.status()["reconnect_attempts"] != 0
+
+
+async def test_a_server_that_was_there_is_never_given_up_on(tmp_path: Path) -> None:
+    now = [0.0]
+    port = free_port()
+    async with running(config_for(port, 1, first_link_s=1.0), clock=lambda: now[0]) as (_, screen, _):
+        async with serving(tmp_path, port):
+            await screen.wait_for("online")
+        now[0] = 86_400.0
+        await screen.wait_for("reconnecting")
+        await screen.wait_for("reconnecting")
+        async with serving(tmp_path, port):
+            await screen.wait_for("online")
 
 
 async def test_a_request_under_way_when_the_link_drops_is_not_repeated(tmp_path: Path) -> None:
@@ -366,6 +407,24 @@ async def test_a_machine_that_slept_connects_anew(tmp_path: Path) -> None:
         await screen.wait_for("online")
 
 
+async def test_a_machine_that_wakes_does_not_wait_for_its_next_try() -> None:
+    class Clocks:
+        always = 0.0
+
+    clocks = Clocks()
+    sleep = SleepDetector(lambda: 0.0, lambda: clocks.always, every_s=0.005)
+    config = config_for(free_port(), 1)
+    async with running(config, sleep=sleep, random_number=lambda: 1000.0) as (_, screen, _):
+        while (await screen.wait_for("reconnecting"))[0] < LIMIT_S:
+            pass
+        clocks.always = 3600.0
+        await screen.wait_for("connecting")
+        await screen.wait_for("reconnecting")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await screen.wait_for("connecting")
+
+
 # ---------------------------------------------------------------------- ending
 
 
@@ -412,11 +471,49 @@ async def test_stopping_while_connecting_ends_at_once() -> None:
         assert screen.names() == ["connecting", "closed"]
 
 
+async def test_stopping_in_the_moment_of_the_handshake_ends_the_link(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, running(config_for(server.port, 1)) as (client, screen, task):
+        await screen.wait_for("connecting")
+        handshake = client._connecting
+        assert handshake is not None
+
+        def stop_when_done() -> None:
+            """Between the end of the handshake and the turn of the client."""
+            client.stop() if handshake.done() else loop.call_soon(stop_when_done)
+
+        loop = asyncio.get_running_loop()
+        stop_when_done()
+        assert (await ended(task)).status is ExitStatus.ENDED
+        assert screen.names()[-1] == "closed"
+        assert agents(server) == []
+
+
 async def test_stopping_while_waiting_for_the_next_try_ends_at_once() -> None:
-    async with running(config_for(free_port(), 1), clock=lambda: 0.0) as (client, screen, task):
-        for _ in range(2):
-            await screen.wait_for("reconnecting")
+    async with running(config_for(free_port(), 1), random_number=lambda: 1000.0) as (client, screen, task):
+        while (await screen.wait_for("reconnecting"))[0] < LIMIT_S:
+            pass
         client.stop()
+        assert (await ended(task)).status is ExitStatus.ENDED
+
+
+async def test_stopping_waits_for_the_link_that_was_left_as_well(tmp_path: Path) -> None:
+    gate = Gate()
+    async with (
+        serving(tmp_path) as server,
+        listening(gate) as local,
+        running(config_for(server.port, local)) as (client, screen, task),
+    ):
+        tunnel = await screen.wait_for("online")
+        visit = asyncio.create_task(ask(server.port, tunnel.hostname))
+        await gate.asked.wait()
+        say_goaway(server, GoAwayCode.DRAINING, "restarting")
+        await screen.wait_for("online")
+        client.stop()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await screen.wait_for("closed")
+        gate.answer.set()
+        assert await visit == (200, b"ok")
         assert (await ended(task)).status is ExitStatus.ENDED
 
 

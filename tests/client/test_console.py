@@ -103,7 +103,7 @@ def test_a_failure_says_why(lines: Lines, file: io.StringIO) -> None:
 
 
 def test_nothing_from_the_network_moves_the_cursor(lines: Lines, file: io.StringIO) -> None:
-    hostile = Exchange(b"GET", b"/\x1b[2J\xe2\x80\xae", 200, 0.0, ESCAPE_CODES)
+    hostile = Exchange(b"G\x1b", b"/\x1b[2J\xe2\x80\xae", 200, 0.0, ESCAPE_CODES)
     lines.exchange_finished(hostile)
     lines.connecting(ESCAPE_CODES)
     lines.online(Online(ESCAPE_CODES, ESCAPE_CODES, ESCAPE_CODES, ESCAPE_CODES))
@@ -113,7 +113,7 @@ def test_nothing_from_the_network_moves_the_cursor(lines: Lines, file: io.String
     lines.closed(ESCAPE_CODES, False)
     assert "\x1b" not in file.getvalue()
     assert "\u202e" not in file.getvalue()
-    assert shown(file)[0] == "GET /\\x1b[2J\\u202e -> 200 0ms \\x1b[2J"
+    assert shown(file)[0] == "G\\x1b /\\x1b[2J\\u202e -> 200 0ms \\x1b[2J"
 
 
 def test_an_endless_target_is_cut_for_a_person(lines: Lines, file: io.StringIO) -> None:

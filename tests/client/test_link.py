@@ -117,6 +117,16 @@ async def test_a_draining_server_is_left_while_its_request_goes_on(tmp_path: Pat
         await link.closed
 
 
+async def test_a_request_without_end_does_not_hold_a_draining_link_for_ever(tmp_path: Path) -> None:
+    service = Service()
+    async with serving(tmp_path) as server, linked(server, service, drain_s=0.05) as link:
+        visit = asyncio.create_task(ask(server.port, link.welcome.hostname))
+        await service.asked.wait()
+        say_goaway(server, GoAwayCode.DRAINING, "restarting")
+        await link.closed
+        assert (await visit)[0] == 502
+
+
 async def test_a_replaced_link_is_over_when_its_request_is(tmp_path: Path) -> None:
     service = Service()
     async with serving(tmp_path) as server, linked(server, service) as link:

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from tests.e2e.support.lab import Tunnel, in_background
+from tests.e2e.support.lab import Lab, Tunnel, in_background
 from tests.e2e.support.upstream import RawUpstream
 from tests.e2e.support.wire import Message, Wire, chunked
 
@@ -97,6 +97,24 @@ def test_a_raw_target_arrives_as_it_was_sent(tunnel: Tunnel, upstream: RawUpstre
     sent = tunnel.get(target)
     seen = ask(tunnel, upstream, sent)
     assert seen.raw == forwarded(tunnel, sent, seen)
+
+
+@pytest.mark.parametrize(
+    "target", [b"/ws", b"/_health", b"/auth/login", b"/api/auth/me", b"/admin/database", b"/tunnels/new"]
+)
+def test_a_path_of_the_servers_own_is_the_services_on_a_tunnel(
+    tunnel: Tunnel, upstream: RawUpstream, target: bytes
+) -> None:
+    sent = tunnel.get(target)
+    seen = ask(tunnel, upstream, sent)
+    assert seen.raw == forwarded(tunnel, sent, seen)
+
+
+def test_the_host_arrives_as_it_was_written(tunnel: Tunnel, upstream: RawUpstream) -> None:
+    name, _, port = tunnel.host.partition(b":")
+    for host in (name, name.upper() + b":" + port, name.title() + b":1", name + b".", name + b":80"):
+        seen = ask(tunnel, upstream, tunnel.get().replace(tunnel.host, host))
+        assert seen.head.value(b"Host") == seen.head.value(b"X-Forwarded-Host") == host
 
 
 @pytest.mark.parametrize("rest", [b"/p%2Fq?flag", b"", b"?", b"?x=1", b"//"])
@@ -315,6 +333,9 @@ def test_fields_of_one_hop_of_the_service_stop_at_the_client(tunnel: Tunnel, ups
     [
         (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: x\r\n\r\n"),
         (b"HEAD", b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"),
         (b"GET", b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n"),
         (b"DELETE", b"HTTP/1.1 204 \r\n\r\n"),
         (b"GET", b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 12345\r\n\r\n'),
@@ -475,3 +496,46 @@ def test_a_body_from_a_visitor_with_http_10_arrives(tunnel: Tunnel, upstream: Ra
         request = answer(upstream, OK)
         assert request.body == b"abc"
         assert visitor.read_to_end() == OK[:-2] + b"Connection: close\r\n\r\n"
+
+
+# ---- many at once
+
+
+def echo(service: Wire) -> None:
+    """Answer a request with its own body, framed as it asks for."""
+    request = service.read_request()
+    framing, body = request.head.value(b"X-Answer"), request.body
+    if framing == b"length":
+        service.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+    elif framing == b"chunked":
+        pieces = [body[start : start + 10_007] for start in range(0, len(body), 10_007)]
+        service.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunked(*pieces))
+    else:
+        service.send(b"HTTP/1.1 200 OK\r\n\r\n", body)
+        service.close()
+
+
+def converse(tunnel: Tunnel, number: int) -> int:
+    """Send requests of every kind on one connection; return how many came back as they were."""
+    rng = random.Random(number)
+    equal = 0
+    with tunnel.visit() as visitor:
+        for _ in range(20):
+            body = rng.randbytes(rng.choice([0, 1, 500, 70_000, 300_000]))
+            answer_as = b"X-Answer: " + rng.choice([b"length", b"chunked", b"close"])
+            if rng.random() < 0.5:
+                visitor.send(tunnel.post(body, b"/echo", answer_as))
+            else:
+                half = len(body) // 2
+                pieces = [piece for piece in (body[:half], body[half:]) if piece]
+                visitor.send(tunnel.get(b"/echo", answer_as, CHUNKED, method=b"POST"), chunked(*pieces))
+            equal += visitor.read_response().body == body
+    return equal
+
+
+def test_many_exchanges_at_once_keep_their_bytes_apart(lab: Lab) -> None:
+    upstream = lab.upstream()
+    upstream.serve(echo)
+    tunnel = lab.tunnel(upstream.url)
+    visitors = [in_background(converse, tunnel, number) for number in range(24)]
+    assert [visitor.result(40) for visitor in visitors] == [20] * len(visitors)

@@ -119,6 +119,15 @@ def test_a_message_arrives_both_ways_before_the_next_is_sent(
             assert visitor.recv(LIMIT_S) == message
 
 
+@pytest.mark.parametrize("path", ["/ws", "/_health", "/?flag", "//p%2Fq"])
+def test_every_path_of_a_tunnel_is_the_services(tunnel: Tunnel, service: Service, path: str) -> None:
+    with visit(tunnel, path) as visitor, service.next() as peer:
+        assert peer.request is not None
+        assert peer.request.path == path
+        visitor.send("hello")
+        assert peer.recv(LIMIT_S) == "hello"
+
+
 def test_what_the_ends_agree_on_is_theirs(tunnel: Tunnel, service: Service) -> None:
     with visit(tunnel, compress=True, Origin="http://elsewhere", Cookie="a=b") as visitor:
         peer = service.next()

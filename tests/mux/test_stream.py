@@ -126,6 +126,7 @@ async def test_credit_given_back_for_a_finished_stream_is_not_sent() -> None:
     assert ours.stream is not None
     ours.stream.send_data(b"x" * 200_000, end=True)
     await theirs.finish()
+    await settled()
     theirs.release()
     assert not links.agent.multiplexer.has_output
 

@@ -126,7 +126,6 @@ SMALL = Settings(
     initial_link_window=150,
     max_streams=3,
     max_stream_window=240,
-    max_link_window=600,
     window_growth_budget=300,
     chunk_size=32,
 )

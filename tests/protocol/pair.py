@@ -3,6 +3,8 @@
 Used by the tests of the protocol, its properties and its fuzz target. Rule: what is asserted are events and bytes.
 """
 
+from collections.abc import Mapping
+
 from terratunnel.protocol.events import (
     DataReceived,
     EndReceived,
@@ -65,7 +67,7 @@ def ping(payload: bytes = b"\0\0\0\0\0\0\0\1") -> bytes:
     return frame(FrameType.PING, 0, 0, payload)
 
 
-def settings_frame(values: dict[int, int]) -> bytes:
+def settings_frame(values: Mapping[int, int]) -> bytes:
     return frame(FrameType.SETTINGS, 0, 0, b"".join(SETTING.pack(*item) for item in values.items()))
 
 
@@ -87,7 +89,7 @@ def hear(multiplexer: Multiplexer, *frames: bytes, now: float = 0.0) -> list[Sai
     return [said(event) for event in multiplexer.receive_message(b"".join(frames), now)]
 
 
-def lone(opener: bool = False, settings: Settings | None = None, peer: dict[int, int] | None = None) -> Multiplexer:
+def lone(opener: bool = False, settings: Settings | None = None, peer: Mapping[int, int] | None = None) -> Multiplexer:
     """One end whose peer, which the test plays, has sent its SETTINGS; the opening of its own is taken away."""
     multiplexer = Multiplexer(opener, settings or Settings(), 0.0)
     hear(multiplexer, settings_frame(peer if peer is not None else {int(key): size for key, size in DEFAULTS.items()}))

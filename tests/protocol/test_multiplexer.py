@@ -21,6 +21,7 @@ from terratunnel.protocol.frames import (
 )
 from terratunnel.protocol.multiplexer import (
     CONTROL_HIGH_BYTES,
+    LINK_GRANT_BYTES,
     MAX_CONTROL_BYTES,
     MAX_STREAM_ID,
     MESSAGE_BYTES,
@@ -30,6 +31,7 @@ from terratunnel.protocol.multiplexer import (
     SMALL_DATA_BYTES,
     Multiplexer,
 )
+from terratunnel.protocol.pacing import PROBE_EVERY_S, START_BYTES
 from terratunnel.protocol.scheduler import SLICE_CONTENDED_BYTES, SMALL_EXCHANGE_BYTES
 from terratunnel.protocol.settings import DEFAULTS, Setting, Settings
 from terratunnel.protocol.streams import DONE, RESET, Stream
@@ -122,7 +124,7 @@ def test_unknown_settings_are_ignored_and_missing_ones_have_their_default() -> N
     server = lone(opener=True, peer={77: 5})
     stream = server.open_stream(0.0)
     assert stream.send_credit == DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
-    assert repr(server) == "<Multiplexer streams=1 credit=1048576 rtt=0.0ms>"
+    assert repr(server) == "<Multiplexer streams=1 credit=8388608 rtt=0.0ms>"
 
 
 def test_the_peers_settings_are_kept() -> None:
@@ -498,6 +500,10 @@ def test_a_source_pauses_above_the_high_mark_and_hears_below_the_low_one() -> No
     hear(server, window(1, 1))
     frames_of(server)
     assert server.writable == [stream]
+    server.writable.clear()
+    hear(server, window(1, 1))
+    frames_of(server)
+    assert server.writable == []
 
 
 def test_a_source_that_did_not_pause_hears_nothing() -> None:
@@ -596,6 +602,71 @@ def test_a_frame_larger_than_a_message_still_goes_out() -> None:
     assert kinds(frames_of(server)) == [FrameType.HEADERS]
 
 
+# ---------------------------------------------------------------------- pace
+
+
+def bulk_beside_another() -> tuple[Multiplexer, Stream, Stream]:
+    """A server with as much bulk in flight as its pace allows, more of it waiting, and a second stream that is idle."""
+    server, (bulk, other) = sending(count=2)
+    server.send_data(bulk, b"x" * 4_000_000)
+    assert START_BYTES <= len(bodies(frames_of(server))) < START_BYTES + MESSAGE_BYTES
+    assert not server.has_output
+    return server, bulk, other
+
+
+def test_bulk_beside_other_streams_goes_on_as_link_credit_returns() -> None:
+    server, _, _ = bulk_beside_another()
+    hear(server, window(0, LINK_GRANT_BYTES))
+    assert len(bodies(frames_of(server))) == LINK_GRANT_BYTES
+
+
+def test_a_stream_alone_is_bounded_by_its_credit_only() -> None:
+    server, (bulk,) = sending()
+    server.send_data(bulk, b"x" * 4_000_000)
+    assert len(bodies(frames_of(server))) == 4_000_000
+
+
+def test_bulk_that_is_alone_again_goes_on() -> None:
+    server, bulk, other = bulk_beside_another()
+    server.reset_stream(other, ResetCode.CANCELLED)
+    frames_of(server)
+    assert bulk.pending_bytes == 0
+
+
+def test_a_small_exchange_does_not_wait_for_the_pace() -> None:
+    server, _, small = bulk_beside_another()
+    server.send_data(small, b"quick", end=True)
+    assert frames_of(server) == [(FrameType.DATA, Flag.END, 3, b"quick")]
+
+
+def test_the_pace_follows_the_delay_that_bulk_causes() -> None:
+    server, _, _ = bulk_beside_another()
+    pong = frame(FrameType.PONG, 0, 0, b"\0\0\0\0\0\0\0\1")
+    hear(server, pong, now=PROBE_EVERY_S / 2)
+    assert not server.has_output
+    hear(server, window(3, 0), now=PROBE_EVERY_S)
+    assert frames_of(server) == list(split_frames(ping(b"\0\0\0\0\0\0\0\2")))
+    hear(server, window(3, 0), now=PROBE_EVERY_S * 5)
+    assert not server.has_output
+    slow = [frame(FrameType.PONG, 0, 0, b"\0\0\0\0\0\0\0\2"), window(0, START_BYTES // 4)]
+    hear(server, *slow, now=PROBE_EVERY_S * 6)
+    assert kinds(frames_of(server)) == [FrameType.PING]
+    hear(server, window(0, LINK_GRANT_BYTES), now=PROBE_EVERY_S * 6)
+    assert len(bodies(frames_of(server))) >= LINK_GRANT_BYTES
+
+
+@pytest.mark.parametrize("link", [1_000, LINK_GRANT_BYTES - 1, 300_000, 600_000, START_BYTES, 8_388_608])
+@pytest.mark.parametrize("delayed", [False, True])
+def test_no_link_window_locks_streams_that_compete(link: int, delayed: bool) -> None:
+    pair = Pair(agent=Settings(initial_link_window=link))
+    for _ in range(3):
+        stream = pair.exchange()[0]
+        pair.server.send_data(stream, b"x" * 1_500_000, end=True)
+    while pair.carry("server") or pair.carry("agent"):
+        pair.now += 1.0 if delayed and pair.now < 60 else 0.0
+    assert [stream.sending for stream in pair.server.streams()] == [DONE] * 3
+
+
 # ---------------------------------------------------------------------- checked bodies
 
 
@@ -650,7 +721,7 @@ def test_a_tiny_window_does_not_make_tiny_chunks() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("link", [1, 5, 1_048_576])
 def test_a_window_smaller_than_a_chunk_does_not_lock(size: int, link: int) -> None:
-    tiny = Settings(initial_stream_window=size, initial_link_window=link, max_stream_window=size, max_link_window=link)
+    tiny = Settings(initial_stream_window=size, initial_link_window=link, max_stream_window=size)
     pair = Pair(server=tiny)
     _, theirs = pair.exchange(checked=True)
     body = bytes(range(250))
@@ -969,6 +1040,7 @@ def test_a_server_opens_odd_streams_only() -> None:
 
 
 def test_an_agent_opens_no_streams() -> None:
+    assert not lone().can_open
     fails(lone(opener=True), headers(2, REQUEST), match="an agent opens no streams")
 
 

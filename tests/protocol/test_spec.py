@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from terratunnel.protocol import frames, multiplexer, scheduler
+from terratunnel.protocol import frames, multiplexer, pacing, scheduler
 from terratunnel.protocol.errors import GoAwayCode, LinkError, ResetCode
 from terratunnel.protocol.frames import CHECKSUM, GOAWAY, SETTING, U32, Flag, FrameType, frame, split_frames
 from terratunnel.protocol.headers import decode_block, encode_block
@@ -112,6 +112,8 @@ def belongs(kind: FrameType, stream_id: int) -> bool:
         (r"small exchanges \(less than ([\d,]+) bytes", scheduler.SMALL_EXCHANGE_BYTES),
         (r"in slices of ([\d,]+)\s+bytes", scheduler.SLICE_CONTENDED_BYTES),
         (r"a turn after each ([\d,]+) bytes", scheduler.SMALL_AHEAD_BYTES),
+        (r"no more bulk in flight .*?moves its bound between\s+([\d,]+) bytes", pacing.FLOOR_BYTES),
+        (r"return link credit when ([\d,]+) bytes", multiplexer.LINK_GRANT_BYTES),
         (r"the configured chunk size \(([\d,]+)\)", Settings().chunk_size),
         (r"does not make it smaller than ([\d,]+)\)", multiplexer.MIN_CHUNK_BYTES),
         (r"a window below\s+([\d,]+) bytes", 2 * multiplexer.MIN_CHUNK_BYTES),
@@ -122,7 +124,7 @@ def belongs(kind: FrameType, stream_id: int) -> bool:
     ],
 )
 def test_a_number_in_a_sentence_is_that_of_the_code(sentence: str, value: float) -> None:
-    assert [number(found) for found in re.findall(sentence, SPEC)] == [value]
+    assert [number(found) for found in re.findall(sentence, SPEC, re.DOTALL)] == [value]
 
 
 # ---------------------------------------------------------------------- vectors
@@ -237,9 +239,7 @@ def test_a_vector_is_built_and_read(written_hex: str, form: str) -> None:
 def test_two_multiplexers_hold_the_conversation_byte_for_byte() -> None:
     opening = json.loads(LINES[0][2])[0][3]
     stream_window, link_window, max_streams = (opening[setting.name] for setting in Setting)
-    settings = Settings(
-        stream_window, link_window, max_streams, max_stream_window=stream_window, max_link_window=link_window
-    )
+    settings = Settings(stream_window, link_window, max_streams, max_stream_window=stream_window)
     pair = Pair(settings, settings, opened=False)
     for sender, written_hex, form in LINES:
         for said in json.loads(form):

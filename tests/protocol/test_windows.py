@@ -3,7 +3,7 @@
 import pytest
 
 from terratunnel.errors import LocalProtocolError
-from terratunnel.protocol.windows import GrowthBudget, ReceiveWindow
+from terratunnel.protocol.windows import BUSY_TURN_S, GrowthBudget, ReceiveWindow
 
 SOON, LATER = 0.1, 60.0  # less than two round trips of 0.1 s, and more
 
@@ -44,12 +44,27 @@ def test_a_window_doubles_when_half_is_used_within_two_round_trips() -> None:
     assert (subject.capacity, subject.available) == (200, 200)
 
 
-def test_a_window_does_not_grow_for_a_slow_reader_or_before_the_first_round_trip() -> None:
+def test_a_window_does_not_grow_for_a_slow_reader() -> None:
     subject = window()
     assert use(subject, 50) == 50
-    assert subject.receive(50)
-    assert subject.consume(50, LATER, 0.0) == 50
+    assert use(subject, 50, 2 * LATER) == 50
     assert subject.capacity == 100
+
+
+def test_a_busy_turn_of_the_loop_counts_as_a_round_trip() -> None:
+    subject = window()
+    assert subject.receive(100)
+    assert subject.consume(50, BUSY_TURN_S / 2, 0.0) == 150
+    assert subject.consume(50, BUSY_TURN_S, 0.0) == 0
+    assert subject.receive(50)
+    assert subject.consume(50, 2 * BUSY_TURN_S, 0.0) == 100
+    assert subject.capacity == 200
+
+
+def test_credit_returns_in_steps_where_they_are_smaller_than_half() -> None:
+    subject = ReceiveWindow(100, 100, GrowthBudget(0), 0.0, 10)
+    assert use(subject, 9) == 0
+    assert use(subject, 1) == 10
 
 
 def test_a_window_grows_to_its_ceiling_and_no_further() -> None:

@@ -373,8 +373,8 @@ class VisitorConnection:
         elif now - self._body_window_at < limits.body_timeout_s:
             return
         elif self._body_window_bytes < limits.min_body_bytes_per_s * limits.body_timeout_s:
-            exchange.body_stalled(
-                f"The body of the request did not arrive at {limits.min_body_bytes_per_s} bytes per second."
+            exchange.fail(
+                408, f"The body of the request did not arrive at {limits.min_body_bytes_per_s} bytes per second."
             )
         else:
             self._begin_body_window()

@@ -184,19 +184,16 @@ class Exchange:
         """Whether the visitor may leave its body for later: while it awaits a 100, or while the response comes."""
         return self._awaits_invitation or (self.status != 0 and not self.response_done)
 
-    def body_stalled(self, sentence: str) -> None:
-        """The rest of the request does not come: a response that is complete was all there is to it."""
-        if self.response_done:
-            self._end_early(ResetCode.CANCELLED, sentence)
-        else:
-            self.fail(408, sentence)
-
     def fail(self, status: int, sentence: str, extra: list[bytes] | None = None) -> None:
         """Answer with an error while that is still possible.
 
-        Otherwise cut the connection, which is never a clean end.
+        Otherwise cut the connection, which is never a clean end; but a response that is complete stays one, whatever
+        becomes of the rest of its request.
         """
         if self.over:
+            return
+        if self.response_done and not self.opaque:
+            self._end_early(ResetCode.CANCELLED, sentence)
             return
         begun = self.status != 0 and not self._held_head
         if not begun:

@@ -22,7 +22,7 @@ Event = dict[str, Any]
 def clean_environment(folder: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of a process: nothing of ours from outside, a home of its own, and what the test adds."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    return kept | {"PYTHONPATH": str(ROOT), "HOME": str(folder), "PYTHONUNBUFFERED": "1"} | (extra or {})
+    return kept | {"PYTHONPATH": str(ROOT), "HOME": str(folder)} | (extra or {})
 
 
 class Program:

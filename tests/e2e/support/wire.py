@@ -5,8 +5,7 @@ Rule: it shows the bytes as they came, waits for nothing longer than its timeout
 
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -250,11 +249,10 @@ def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n" + trailers + b"\r\n"
 
 
-@contextmanager
-def cut() -> Iterator[None]:
-    """Expect that what is read inside is never whole."""
+def cut_of(read: Callable[[], object]) -> CutShort:
+    """How what is read was cut; it never came to a clean end."""
     try:
-        yield
-    except CutShort:
-        return
-    raise AssertionError("the message came to a clean end")
+        whole = read()
+    except CutShort as cut:
+        return cut
+    raise AssertionError(f"came to a clean end: {whole!r:.200}")

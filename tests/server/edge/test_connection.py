@@ -8,7 +8,7 @@ from terratunnel.http1.parser import HeadLimits
 from terratunnel.server.config import EdgeLimits
 from terratunnel.server.edge.connection import MAX_PIPELINED_BYTES
 from terratunnel.testing.clock import Clock, clocked, settled, turns
-from tests.server.lab import HOST, Lab, Visitor, answer, begin, running
+from tests.server.lab import HOST, Lab, answer, begin, running
 
 BLANK = b"\r\n\r\n"
 

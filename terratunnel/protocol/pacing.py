@@ -1,0 +1,46 @@
+"""How much may be under way on a link while streams compete. Used by the multiplexer.
+
+Link credit alone would let bulk fill every queue up to the peer, and a small exchange would wait behind all of it. So
+while
+streams compete the sender measures the round trip under load, and keeps in flight only what adds little to the
+shortest one
+(the idea of BBR and CoDel, with the link's own PING as the probe).
+"""
+
+from typing import Final
+
+# What a queue may add to the round trip: less than a person or a webhook's sender notices.
+TARGET_DELAY_S: Final = 0.010
+# One probe at a time, and this long between them.
+PROBE_EVERY_S: Final = 0.010
+# Below the floor the link would idle between two turns of a busy loop; the step fills 8 MiB within a second.
+FLOOR_BYTES: Final = 524_288
+STEP_BYTES: Final = 131_072
+START_BYTES: Final = 1_048_576
+
+
+class Pacer:
+    """The bound on bytes in flight; `ceiling` is the link's window."""
+
+    __slots__ = ("_ceiling", "limit", "round_trip_s")
+
+    def __init__(self, ceiling: int) -> None:
+        self._ceiling: int = ceiling
+        self.limit: int = min(START_BYTES, ceiling)
+        self.round_trip_s: float = 0.0
+
+    def set_ceiling(self, ceiling: int) -> None:
+        """Take the peer's link window."""
+        self._ceiling = ceiling
+        self.limit = min(START_BYTES, ceiling)
+
+    def measured(self, sample_s: float, loaded: bool) -> None:
+        """Take a round trip; one that was measured while streams compete (`loaded`) moves the limit."""
+        if self.round_trip_s == 0.0 or sample_s < self.round_trip_s:
+            self.round_trip_s = sample_s
+        if not loaded:
+            return
+        if sample_s - self.round_trip_s > TARGET_DELAY_S:
+            self.limit = max(self.limit * 3 // 4, min(FLOOR_BYTES, self._ceiling))
+        else:
+            self.limit = min(self.limit + STEP_BYTES, self._ceiling)
