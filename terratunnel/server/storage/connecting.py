@@ -19,10 +19,13 @@ from terratunnel.server.storage.urls import sqlite_uri
 
 @contextmanager
 def sqlite_once(path: Path, mode: Literal["ro", "rw"], begin: str = "BEGIN") -> Iterator[Connection]:
-    """Connect to a SQLite file, without foreign keys: a table that is replaced must not take its rows along."""
+    """Connect to a SQLite file, without foreign keys: a table that is replaced must not take other rows along."""
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(sqlite_uri(path, mode), uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(sqlite_uri(path, mode), uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys=OFF")
+        connection.execute("PRAGMA legacy_alter_table=ON")  # renaming a table leaves what names it as it is
+        return connection
 
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))

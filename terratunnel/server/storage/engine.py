@@ -5,16 +5,18 @@ reads stays true until it commits.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal, Self, cast
 
 from sqlalchemy import CursorResult, Delete, Insert, Update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from terratunnel.server.storage.failures import unavailable
-from terratunnel.server.storage.pools import Pools, postgres_pools, sqlite_pools
+from terratunnel.server.storage.models import Base
+from terratunnel.server.storage.pools import postgres_pools, sqlite_pools
 from terratunnel.server.storage.urls import locate
 
 
@@ -34,6 +36,11 @@ class Session(AsyncSession):
         # Not RETURNING: the SQLite of some systems that we run on is older than it (3.35).
         return cast(CursorResult[object], await self.execute(statement)).rowcount
 
+    async def insert_missing(self, model: type[Base], values: Mapping[str, object]) -> bool:
+        """Add a row, unless one is there that shares a unique value with it; say whether it was added."""
+        insert = postgresql.insert if self.get_bind().dialect.name == "postgresql" else sqlite.insert
+        return await self.change(insert(model).values(**values).on_conflict_do_nothing()) == 1
+
 
 class Database:
     """The database of a server. `open`, then any number of sessions, then `close`; or `async with`."""
@@ -42,14 +49,13 @@ class Database:
         self.location = locate(url)
         self.url = url
         self._clock = clock
-        self._pools: Pools = (
-            sqlite_pools(self.location.path) if self.location.path else postgres_pools(self.location.dsn)
-        )
+        path, dsn = self.location.path, self.location.dsn
+        self._pools = sqlite_pools(path) if path is not None else postgres_pools(dsn)
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:
         """Which kind of database it is."""
-        return "sqlite" if self.location.path else "postgresql"
+        return "postgresql" if self.location.path is None else "sqlite"
 
     async def open(self) -> None:
         """See that it answers; raises StorageUnavailable. It must exist: `migrate` makes it."""

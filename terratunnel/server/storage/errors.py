@@ -11,7 +11,14 @@ class StorageError(TerratunnelError):
 
 
 class StorageUnavailable(StorageError):
-    """The database is locked, full, damaged or gone: answer 503; it may work in a moment."""
+    """The database is locked, full, damaged or gone: answer 503 with the message, which anybody may read.
+
+    `detail` names the database and the driver's reason: for logs and the operator alone.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class AlreadyThere(StorageError):

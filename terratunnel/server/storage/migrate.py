@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -62,8 +62,6 @@ async def _migrate_postgres(location: Location) -> MigrationReport:
     async with postgres_once(location.dsn) as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         state = await connection.run_sync(state_of, location.shown)
-        if state.revision == newest_revision():
-            return MigrationReport(state.revision, state.revision, changed=False)
         report = await connection.run_sync(_upgrade, state, location.shown)
         await connection.commit()
         return report
@@ -78,8 +76,9 @@ def _migrate_sqlite(path: Path, now: datetime | None) -> MigrationReport:
         with sqlite_once(path, "rw", "BEGIN IMMEDIATE") as connection:
             state = state_of(connection, str(path))  # another process may have been faster
             report = _upgrade(connection, state, str(path))
+            _refuse_dangling(connection, path)
             connection.commit()
-    return MigrationReport(report.from_revision, report.to_revision, report.changed, saved, report.notes)
+    return replace(report, backup=saved)
 
 
 @contextmanager
@@ -111,6 +110,14 @@ def _save(path: Path, now: datetime) -> Path:
     return target
 
 
+def _refuse_dangling(connection: Connection, path: Path) -> None:
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        raise MigrationRefused(
+            f"Row {row} of {table} in the database {path} names a row of {parent} that does not exist. Nothing was "
+            "changed."
+        )
+
+
 def _upgrade(connection: Connection, state: State, shown: str) -> MigrationReport:
     notes: list[str] = []
     config = alembic_config()
@@ -121,4 +128,5 @@ def _upgrade(connection: Connection, state: State, shown: str) -> MigrationRepor
         raise MigrationRefused(
             f"The database {shown} holds what this version does not allow ({error.orig}). Nothing was changed."
         ) from error
-    return MigrationReport(state.revision, newest_revision(), True, None, tuple(notes))
+    newest = newest_revision()
+    return MigrationReport(state.revision, newest, state.revision != newest, None, tuple(notes))

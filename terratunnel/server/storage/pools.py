@@ -89,7 +89,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def postgres_pools(dsn: str) -> Pools:
-    """Return one pool over Postgres, and the view of it that cannot write."""
+    """Return one pool over Postgres, and a view of it that cannot write."""
 
     async def connect() -> Any:
         return await asyncpg.connect(
@@ -107,4 +107,5 @@ def postgres_pools(dsn: str) -> Pools:
         pool_timeout=BUSY_TIMEOUT_S,
         pool_pre_ping=True,
     )
-    return Pools(engine, engine.execution_options(postgresql_readonly=True))
+    # REPEATABLE READ is a snapshot, like a reading transaction of SQLite has; without writes it cannot fail.
+    return Pools(engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))

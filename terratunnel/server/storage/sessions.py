@@ -16,8 +16,7 @@ class Sessions:
 
     async def revoke(self, jti: str, user_id: int, expires_at: datetime) -> None:
         """End a session; ending it twice is the same."""
-        await self._session.merge(RevokedSession(jti=jti, user_id=user_id, expires_at=expires_at))
-        await self._session.flush()
+        await self._session.insert_missing(RevokedSession, {"jti": jti, "user_id": user_id, "expires_at": expires_at})
 
     async def is_revoked(self, jti: str) -> bool:
         """Whether a session was ended."""

@@ -27,9 +27,11 @@ class Tunnels:
         """Return a tunnel."""
         return await self._session.get(Tunnel, tunnel_id)
 
-    async def lock(self, tunnel_id: int) -> Tunnel | None:
-        """Return a tunnel that no other session can lock or change until this one ends."""
-        query = select(Tunnel).where(Tunnel.id == tunnel_id).with_for_update()
+    async def lock(self, tunnel_id: int, *, to_delete: bool = False) -> Tunnel | None:
+        """Return a tunnel that no other session can lock or change until this one ends; `to_delete` also keeps
+        others from adding what refers to it.
+        """
+        query = select(Tunnel).where(Tunnel.id == tunnel_id).with_for_update(key_share=not to_delete)
         return await self._session.scalar(query, execution_options={"populate_existing": True})
 
     async def of_user(self, user_id: int) -> list[Tunnel]:
@@ -62,7 +64,7 @@ class Tunnels:
 
     async def delete(self, tunnel_id: int) -> str | None:
         """Delete a tunnel with its keys; return its name, now in quarantine, or None when there is none."""
-        tunnel = await self.lock(tunnel_id)
+        tunnel = await self.lock(tunnel_id, to_delete=True)
         if tunnel is None:
             return None
         await self.release([tunnel.subdomain])
@@ -72,9 +74,11 @@ class Tunnels:
 
     async def release(self, subdomains: list[str]) -> None:
         """Put names into quarantine from now on."""
+        now = self._session.now()
         for subdomain in subdomains:
-            await self._session.merge(ReleasedName(subdomain=subdomain, released_at=self._session.now()))
-        await self._session.flush()
+            again = update(ReleasedName).where(ReleasedName.subdomain == subdomain).values(released_at=now)
+            if not await self._session.change(again):
+                await self._session.insert_missing(ReleasedName, {"subdomain": subdomain, "released_at": now})
         await self._session.execute(
             update(User).where(User.tunnel_subdomain.in_(subdomains)).values(tunnel_subdomain=None)
         )

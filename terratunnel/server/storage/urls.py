@@ -3,14 +3,17 @@
 Rule: a URL is `sqlite:///path` or `postgresql://…`; a password never appears in a message.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from terratunnel.server.storage.errors import DatabaseURLInvalid
 
-_POSTGRES = ("postgresql", "postgres")
+_POSTGRES: Final = ("postgresql", "postgres")
+# Neither SQLite's database in memory, which every connection would have for itself, nor parameters.
+_PATH: Final = re.compile(r"/(?!:memory:)[^?#]+")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def locate(url: str) -> Location:
     scheme, _, rest = url.partition("://")
     if scheme in _POSTGRES:
         return Location(None, f"postgresql://{rest}")
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+    if scheme == "sqlite" and _PATH.fullmatch(rest):
         return Location(Path(unquote(rest[1:])))
     raise DatabaseURLInvalid(
         "TERRATUNNEL_DATABASE_URL is not like postgresql://user:password@host/database or sqlite:///terratunnel.db."

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from terratunnel.server.storage.engine import Session
 from terratunnel.server.storage.models import ApiKey, Tunnel, User
@@ -32,9 +31,12 @@ class Users:
         """Return a user."""
         return await self._session.get(User, user_id)
 
-    async def lock(self, user_id: int) -> User | None:
-        """Return a user whom no other session can lock or change until this one ends: count, then create."""
-        query = select(User).where(User.id == user_id).with_for_update()
+    async def lock(self, user_id: int, *, to_delete: bool = False) -> User | None:
+        """Return a user whom no other session can lock or change until this one ends: lock, count, then create.
+
+        `to_delete` also keeps others from adding what refers to the user.
+        """
+        query = select(User).where(User.id == user_id).with_for_update(key_share=not to_delete)
         return await self._session.scalar(query, execution_options={"populate_existing": True})
 
     async def by_provider(self, provider: str, provider_user_id: str) -> User | None:
@@ -73,8 +75,7 @@ class Users:
         now = self._session.now()
         values = _values(profile) | {"created_at": now, "updated_at": now, "is_active": True}
         values |= {"auth_provider": profile.provider, "provider_user_id": profile.provider_user_id}
-        insert = postgresql.insert if self._session.get_bind().dialect.name == "postgresql" else sqlite.insert
-        return await self._session.change(insert(User).values(values).on_conflict_do_nothing()) == 1
+        return await self._session.insert_missing(User, values)
 
     async def _refresh(self, profile: Profile) -> None:
         values = _values(profile) | {"updated_at": self._session.now()}
@@ -92,6 +93,7 @@ class Users:
 
     async def delete(self, user_id: int) -> list[str]:
         """Delete a user with everything that is theirs; return the names of their tunnels, now in quarantine."""
+        await self.lock(user_id, to_delete=True)
         tunnels = Tunnels(self._session)
         names = [tunnel.subdomain for tunnel in await tunnels.of_user(user_id)]
         await tunnels.release(names)

@@ -5,5 +5,5 @@ Rule: nothing is committed here; the caller commits when all of it went well.
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"])
+context.configure(connection=context.config.attributes["connection"], notes=context.config.attributes["notes"])
 context.run_migrations()

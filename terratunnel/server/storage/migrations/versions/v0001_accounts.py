@@ -16,8 +16,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    inspect,
     true,
 )
+
+from terratunnel.server.storage.migrations.older import adopt
 
 revision = "0001"
 down_revision = None
@@ -168,5 +171,9 @@ Table(
 
 
 def upgrade() -> None:
-    """Make every table."""
-    _TABLES.create_all(op.get_bind(), checkfirst=False)
+    """Make every table, out of those of the older program where there are any."""
+    connection = op.get_bind()
+    if inspect(connection).has_table("users"):
+        op.get_context().opts["notes"].extend(adopt(connection, _TABLES))
+    else:
+        _TABLES.create_all(connection, checkfirst=False)
