@@ -7,7 +7,8 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,12 @@ from terratunnel.server.storage.migrate import migrate
 from terratunnel.server.storage.urls import database_url
 
 TEMPLATE = "migrated"
+
+
+def apart(work: Coroutine[object, object, object]) -> None:
+    """Await something on an event loop of its own, so that a fixture and a running test may both ask for it."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 class Databases(Protocol):
@@ -42,7 +49,7 @@ class SQLiteFiles:
         """Return the URL of a copy of a migrated file."""
         if self._template is None:
             self._template = self._folder / "template.db"
-            asyncio.run(migrate(database_url(str(self._template))))
+            apart(migrate(database_url(str(self._template))))
         path = self._path()
         shutil.copy(self._template, path)
         return database_url(str(path))
@@ -66,8 +73,8 @@ class PostgresCluster:
     def new(self) -> str:
         """Return the URL of a copy of a migrated database."""
         if not self._has_template:
-            self._run(f"CREATE DATABASE {TEMPLATE}")
-            asyncio.run(migrate(self.url_of(TEMPLATE)))
+            self.run(f"CREATE DATABASE {TEMPLATE}")
+            apart(migrate(self.url_of(TEMPLATE)))
             self._has_template = True
         return self._create(f"TEMPLATE {TEMPLATE}")
 
@@ -82,11 +89,12 @@ class PostgresCluster:
 
     def _create(self, how: str) -> str:
         name = f"test_{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {name} {how}")
+        self.run(f"CREATE DATABASE {name} {how}")
         return self.url_of(name)
 
-    def _run(self, statement: str) -> None:
-        asyncio.run(self._execute(statement))
+    def run(self, statement: str) -> None:
+        """Run one statement as the server's owner."""
+        apart(self._execute(statement))
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self._url)
@@ -113,8 +121,8 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
     try:
         cluster = PostgresCluster(server.get_uri("postgres"))
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not outlive a power cut
-            cluster._run(f"ALTER SYSTEM SET {setting} = off")
-        cluster._run("SELECT pg_reload_conf()")
+            cluster.run(f"ALTER SYSTEM SET {setting} = off")
+        cluster.run("SELECT pg_reload_conf()")
         yield cluster
     finally:
         server.cleanup()

@@ -3,6 +3,7 @@
 Used by `migrate` and `check`. Rule: it reads; a file that it refuses is the same afterwards, byte for byte.
 """
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ OLDER_TABLES: Final = {
     "api_keys": {"id", "user_id", "key_hash", "key_prefix"},
     "tunnel_audit_log": {"id", "subdomain", "hostname", "local_endpoint", "connection_id"},
 }
+_HALF_DONE: Final = (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,18 @@ def _refuse_strangers(connection: Connection, tables: frozenset[str], shown: str
 
 def inspect_sqlite(path: Path) -> State:
     """Return what a SQLite file is; raises MigrationRefused when it is damaged or no database."""
+    try:
+        return _inspect(path)
+    except exc.OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) not in _HALF_DONE:
+            raise
+    # A writer was killed; who only reads may not undo what it left half done.
+    with sqlite_once(path, "rw") as connection:
+        connection.exec_driver_sql("SELECT COUNT(*) FROM sqlite_master")
+    return _inspect(path)
+
+
+def _inspect(path: Path) -> State:
     try:
         with sqlite_once(path, "ro") as connection:
             problems = connection.exec_driver_sql("PRAGMA quick_check(1)").scalars().all()

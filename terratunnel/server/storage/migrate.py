@@ -23,6 +23,7 @@ from terratunnel.server.storage.connecting import postgres_once, sqlite_once
 from terratunnel.server.storage.errors import MigrationRefused
 from terratunnel.server.storage.failures import unavailable
 from terratunnel.server.storage.inspection import State, alembic_config, inspect_sqlite, newest_revision, state_of
+from terratunnel.server.storage.models import Base
 from terratunnel.server.storage.urls import Location, locate
 
 BACKUPS_KEPT: Final = 5
@@ -59,12 +60,10 @@ def _migrate(location: Location, backup: bool, clock: Callable[[], float]) -> Mi
 
 
 async def _migrate_postgres(location: Location) -> MigrationReport:
-    async with postgres_once(location.dsn) as connection:
+    async with postgres_once(location.dsn) as connection, connection.begin():
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         state = await connection.run_sync(state_of, location.shown)
-        report = await connection.run_sync(_upgrade, state, location.shown)
-        await connection.commit()
-        return report
+        return await connection.run_sync(_upgrade, state, location.shown)
 
 
 def _migrate_sqlite(path: Path, now: datetime | None) -> MigrationReport:
@@ -73,11 +72,10 @@ def _migrate_sqlite(path: Path, now: datetime | None) -> MigrationReport:
         if state.revision == newest_revision():
             return MigrationReport(state.revision, state.revision, changed=False)
         saved = _save(path, now) if now is not None and state.tables else None
-        with sqlite_once(path, "rw", "BEGIN IMMEDIATE") as connection:
+        with sqlite_once(path, "rw", "BEGIN IMMEDIATE") as connection, connection.begin():
             state = state_of(connection, str(path))  # another process may have been faster
             report = _upgrade(connection, state, str(path))
             _refuse_dangling(connection, path)
-            connection.commit()
     return replace(report, backup=saved)
 
 
@@ -87,6 +85,8 @@ def _existing(path: Path) -> Iterator[None]:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
+        if path.is_dir():
+            raise MigrationRefused(f"{path} is a folder; name a file for the database.") from None
         yield
         return
     except OSError as error:
@@ -111,11 +111,13 @@ def _save(path: Path, now: datetime) -> Path:
 
 
 def _refuse_dangling(connection: Connection, path: Path) -> None:
+    # With foreign keys off, as tables are replaced, nothing else would notice.
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        raise MigrationRefused(
-            f"Row {row} of {table} in the database {path} names a row of {parent} that does not exist. Nothing was "
-            "changed."
-        )
+        if table in Base.metadata.tables:
+            raise MigrationRefused(
+                f"Row {row} of {table} in the database {path} names a row of {parent} that does not exist. Nothing "
+                "was changed."
+            )
 
 
 def _upgrade(connection: Connection, state: State, shown: str) -> MigrationReport:
