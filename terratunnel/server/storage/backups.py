@@ -19,8 +19,8 @@ def copy_sqlite(source: Path, target: Path) -> None:
     Raises sqlite3.Error or OSError; nothing is left behind then.
     """
     partial = target.with_name(f"{target.name}.partial")
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with (
             closing(sqlite3.connect(sqlite_uri(source, "ro"), uri=True)) as reading,
             closing(sqlite3.connect(partial)) as writing,

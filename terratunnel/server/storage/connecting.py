@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy import Connection, NullPool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from terratunnel.server.storage.pools import BUSY_TIMEOUT_S, CONNECT_TIMEOUT_S
+from terratunnel.server.storage.pools import WAIT_S
 from terratunnel.server.storage.urls import sqlite_uri
 
 
@@ -22,7 +22,7 @@ def sqlite_once(path: Path, mode: Literal["ro", "rw"], begin: str = "BEGIN") -> 
     """Connect to a SQLite file, without foreign keys: a table that is replaced must not take other rows along."""
 
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(sqlite_uri(path, mode), uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(sqlite_uri(path, mode), uri=True, timeout=WAIT_S, isolation_level=None)
         connection.execute("PRAGMA foreign_keys=OFF")
         connection.execute("PRAGMA legacy_alter_table=ON")  # renaming a table leaves what names it as it is
         return connection
@@ -39,7 +39,7 @@ async def postgres_once(dsn: str) -> AsyncIterator[AsyncConnection]:
 
     async def connect() -> Any:
         return await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": "terratunnel", "timezone": "UTC"}
+            dsn, timeout=WAIT_S, server_settings={"application_name": "terratunnel", "timezone": "UTC"}
         )
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)

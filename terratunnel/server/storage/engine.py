@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from terratunnel.server.storage.failures import unavailable
 from terratunnel.server.storage.models import Base
-from terratunnel.server.storage.pools import postgres_pools, sqlite_pools
+from terratunnel.server.storage.pools import WAIT_S, postgres_pools, sqlite_pools
 from terratunnel.server.storage.urls import locate
 
 
@@ -43,14 +43,18 @@ class Session(AsyncSession):
 
 
 class Database:
-    """The database of a server. `open`, then any number of sessions, then `close`; or `async with`."""
+    """The database of a server. `open`, then any number of sessions, then `close`; or `async with`.
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    `clock` tells seconds since 1970. `wait_s` is how long a session waits: for a connection, for a lock that somebody
+    else holds, and for an answer of Postgres.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.time, wait_s: float = WAIT_S) -> None:
         self.location = locate(url)
         self.url = url
         self._clock = clock
         path, dsn = self.location.path, self.location.dsn
-        self._pools = sqlite_pools(path) if path is not None else postgres_pools(dsn)
+        self._pools = sqlite_pools(path, wait_s) if path is not None else postgres_pools(dsn, wait_s)
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:

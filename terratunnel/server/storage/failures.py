@@ -77,7 +77,7 @@ def unavailable(shown: str) -> Iterator[None]:
         raise StorageUnavailable(failure.value, f"{shown}: {error.orig}") from error
     except _RAW as error:
         failure = failure_of(error) or Failure.UNREACHABLE
-        raise StorageUnavailable(failure.value, f"{shown}: {error or type(error).__name__}") from error
+        raise StorageUnavailable(failure.value, f"{shown}: {str(error) or type(error).__name__}") from error
 
 
 def failure_of(error: BaseException | None) -> Failure | None:

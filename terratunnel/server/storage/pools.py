@@ -16,8 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from terratunnel.server.storage.urls import sqlite_uri
 
 # SQLite's own advice for a lock that another process holds for a moment; a page that waits longer has lost its reader.
-BUSY_TIMEOUT_S: Final = 5.0
-CONNECT_TIMEOUT_S: Final = 5.0
+WAIT_S: Final = 5.0
 READERS: Final = 4
 POSTGRES_CONNECTIONS: Final = 10
 
@@ -35,21 +34,21 @@ class Pools:
         await self.readers.dispose()
 
 
-def sqlite_pools(path: Path) -> Pools:
+def sqlite_pools(path: Path, wait_s: float) -> Pools:
     """Return pools over a SQLite file."""
     return Pools(
-        _sqlite_engine(path, 1, "BEGIN IMMEDIATE", query_only=False),
-        _sqlite_engine(path, READERS, "BEGIN", query_only=True),
+        _sqlite_engine(path, wait_s, 1, "BEGIN IMMEDIATE", query_only=False),
+        _sqlite_engine(path, wait_s, READERS, "BEGIN", query_only=True),
     )
 
 
-def _sqlite_engine(path: Path, connections: int, begin: str, query_only: bool) -> AsyncEngine:
+def _sqlite_engine(path: Path, wait_s: float, connections: int, begin: str, query_only: bool) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=sqlite_uri(path, "rw"), query={"uri": "true"}),
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=BUSY_TIMEOUT_S,
-        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_timeout=wait_s,
+        connect_args={"timeout": wait_s},
     )
     event.listen(engine.sync_engine, "connect", _sqlite_connected(path, query_only))
     event.listen(engine.sync_engine, "checkout", _same_file(path))
@@ -88,14 +87,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def postgres_pools(dsn: str) -> Pools:
+def postgres_pools(dsn: str, wait_s: float) -> Pools:
     """Return one pool over Postgres, and a view of it that cannot write."""
 
     async def connect() -> Any:
         return await asyncpg.connect(
             dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=BUSY_TIMEOUT_S,
+            timeout=wait_s,
+            command_timeout=wait_s,
             server_settings={"application_name": "terratunnel", "timezone": "UTC"},
         )
 
@@ -104,7 +103,7 @@ def postgres_pools(dsn: str) -> Pools:
         async_creator=connect,
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
-        pool_timeout=BUSY_TIMEOUT_S,
+        pool_timeout=wait_s,
         pool_pre_ping=True,
     )
     # REPEATABLE READ is a snapshot, like a reading transaction of SQLite has; without writes it cannot fail.

