@@ -113,8 +113,8 @@ def server_config(given: ServerOptions) -> "ServerConfig":
 
 def static_keys(text: str) -> dict[str, str]:
     """Return names by key for `KEY=NAME,KEY2=NAME2`. Raises ConfigError, and shows no key in it."""
-    from terratunnel.server.auth.names import is_valid_name
     from terratunnel.server.config import ConfigError
+    from terratunnel.server.names import is_valid_name
 
     keys = {}
     for number, item in enumerate(filter(None, map(str.strip, text.split(","))), 1):

@@ -5,6 +5,8 @@ It asks the Authenticator once for each agent. A newer agent with the same name 
 
 import asyncio
 import logging
+import secrets
+import time
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -17,6 +19,8 @@ from terratunnel.mux.stream import Stream, StreamHandler
 from terratunnel.mux.websocket import Transport, WebSocketLink
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.protocol.settings import Settings
+from terratunnel.server.actors import Origin
+from terratunnel.server.auditing import AuditLog, Event
 from terratunnel.server.auth.authenticator import Authenticator, Credentials, Grant, Refused
 from terratunnel.server.routes import Route, RouteTable
 
@@ -54,8 +58,9 @@ class Visitor(Protocol):
 class AgentLink:
     """The owner of one agent's mux connection: keeps its route for as long as the link lives."""
 
-    def __init__(self, routes: RouteTable) -> None:
+    def __init__(self, routes: RouteTable, audit: AuditLog | None = None) -> None:
         self._routes = routes
+        self._audit = audit
         self.route: Route | None = None
 
     def link_opened(self, connection: MuxConnection) -> None:
@@ -82,6 +87,8 @@ class AgentLink:
         route = self.route
         if route is not None:
             log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, route.agent_address, escape(reason))
+            if self._audit is not None:
+                _record(self._audit, Event.DISCONNECT, route, {"reason": reason, "requests": route.requests})
             route.refuse_waiting()
 
     def _serve_waiting(self) -> None:
@@ -99,6 +106,7 @@ class Acceptor:
         settings: Settings,
         hostname_of: Callable[[str], str],
         url_of: Callable[[str], str],
+        audit: AuditLog,
         clock: Callable[[], float],
     ) -> None:
         self.draining = False
@@ -107,6 +115,7 @@ class Acceptor:
         self._settings = settings
         self._hostname_of = hostname_of
         self._url_of = url_of
+        self._audit = audit
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -134,11 +143,7 @@ class Acceptor:
         try:
             grant = await self._authenticator.authenticate(credentials)
         except Refused as refusal:
-            log.info(
-                "agent_refused address=%s status=%s reason=%s", credentials.address, refusal.status, refusal.message
-            )
-            extra = [b"WWW-Authenticate", b"Bearer"] if refusal.status == 401 else []
-            exchange.fail(refusal.status, refusal.message, extra)
+            self._refuse(exchange, credentials, refusal)
             return
         except Exception:
             log.exception("authenticator_failed")
@@ -148,6 +153,16 @@ class Acceptor:
             exchange.fail(503, _RESTARTING, [b"Retry-After", b"1"])
         elif not exchange.over:
             self._open(connection, exchange, grant, credentials)
+
+    def _refuse(self, exchange: Asking, credentials: Credentials, refusal: Refused) -> None:
+        log.info("agent_refused address=%s status=%s reason=%s", credentials.address, refusal.status, refusal.message)
+        self._audit.record(
+            Event.REFUSED,
+            origin=Origin(credentials.address, credentials.user_agent),
+            local_endpoint=credentials.local_endpoint,
+            details={"status": refusal.status, "reason": refusal.message},
+        )
+        exchange.fail(refusal.status, refusal.message, _REFUSAL_FIELDS.get(refusal.status))
 
     def _open(self, connection: Visitor, exchange: Asking, grant: Grant, credentials: Credentials) -> None:
         transport, buffered = connection.detach()
@@ -159,12 +174,12 @@ class Acceptor:
         plain.write(handshake.accepting_response(exchange.head, extra))
         link = WebSocketLink(plain, client=False)
         cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
-        owner = AgentLink(self._routes)
+        owner = AgentLink(self._routes, self._audit)
         mux = MuxConnection(link, owner, True, self._settings, self._clock)
         owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
-        route.agent_address = credentials.address
-        route.local_endpoint = credentials.local_endpoint
+        _describe(route, grant, credentials)
         before = self._routes.add(route)
+        _record(self._audit, Event.CONNECT, route, {})
         log.info("agent_connected hostname=%s address=%s", route.hostname, route.agent_address)
         if before is not None:
             before.connection.close(GoAwayCode.REPLACED, f"another client connected as {grant.name}")
@@ -172,7 +187,36 @@ class Acceptor:
         link.start(mux, buffered)
 
 
-_UPGRADE = [b"Upgrade", b"websocket", b"Sec-WebSocket-Protocol", handshake.SUBPROTOCOL]
+_REFUSAL_FIELDS: Final = {401: [b"WWW-Authenticate", b"Bearer"], 503: [b"Retry-After", b"2"]}
+_UPGRADE: Final = [b"Upgrade", b"websocket", b"Sec-WebSocket-Protocol", handshake.SUBPROTOCOL]
+
+
+def _describe(route: Route, grant: Grant, credentials: Credentials) -> None:
+    """Note on a route whose it is and where its agent is."""
+    route.connection_id = secrets.token_hex(16)
+    route.connected_at = time.time()
+    route.agent_address = credentials.address
+    route.user_agent = credentials.user_agent
+    route.local_endpoint = credentials.local_endpoint
+    route.tunnel_id = grant.tunnel_id
+    route.user_id = grant.user_id
+    route.key_id = grant.key_id
+    route.username = grant.username
+
+
+def _record(audit: AuditLog, event: Event, route: Route, details: dict[str, object]) -> None:
+    audit.record(
+        event,
+        origin=Origin(route.agent_address, route.user_agent),
+        subdomain=route.name,
+        hostname=route.hostname,
+        local_endpoint=route.local_endpoint,
+        connection_id=route.connection_id,
+        user_id=route.user_id,
+        username=route.username or None,
+        api_key_id=route.key_id,
+        details=details,
+    )
 
 
 def _credentials_of(head: RequestHead, address: bytes) -> Credentials:

@@ -17,14 +17,26 @@ from terratunnel.logs import LineWriter
 from terratunnel.mux.connection import MuxConnection
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.server.acceptor import Acceptor, AgentLink
+from terratunnel.server.auditing import AuditLog
 from terratunnel.server.auth.authenticator import AnonymousOrKey, Authenticator, StaticKeys
-from terratunnel.server.auth.names import NameTokens
+from terratunnel.server.auth.keys import KeyAuthenticator
+from terratunnel.server.auth.links import Links
+from terratunnel.server.auth.oauth import OAuth
+from terratunnel.server.auth.sessions import Sessions, Signing
 from terratunnel.server.config import ConfigError, ServerConfig
 from terratunnel.server.control.agent import PagesAgent
 from terratunnel.server.control.pages import build_pages
 from terratunnel.server.edge.access_log import AccessLog
 from terratunnel.server.edge.listener import Edge
+from terratunnel.server.live import KeyWatch, LiveLinks
+from terratunnel.server.names import NameTokens
 from terratunnel.server.routes import Route, RouteTable
+from terratunnel.server.services import Services
+from terratunnel.server.storage.engine import Database
+from terratunnel.server.storage.migrate import migrate
+from terratunnel.server.storage.urls import database_url
+from terratunnel.server.storage.users import Users
+from terratunnel.server.tunnels import Accounts
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +57,24 @@ class Server:
         self.routes = RouteTable(config.domain)
         self._clock = clock
         self._lines = LineWriter(output, loop.call_later)
+        self._accounts = AccountServices(config, self.routes, server_secret(config), lambda: self.public_url)
         self._acceptor = Acceptor(
-            self.routes, _authenticator(config), config.link, self._hostname_of, self._url_of, clock
+            self.routes,
+            self._accounts.authenticator,
+            config.link,
+            self._hostname_of,
+            self._url_of,
+            self.services.audit,
+            clock,
         )
-        proto = b"https" if config.base_url(0).startswith("https") else b"http"
+        proto = b"https" if config.is_secure else b"http"
         self._edge = Edge(self.routes, self._acceptor, AccessLog(self._lines), config.edge, proto, clock)
         self._pages: PagesAgent | None = None
+
+    @property
+    def services(self) -> Services:
+        """What the pages work with."""
+        return self._accounts.services
 
     @property
     def public_url(self) -> str:
@@ -58,7 +82,11 @@ class Server:
         return self.config.base_url(self.port)
 
     async def start(self) -> None:
-        """Listen, and serve the pages. Raises OSError when the port cannot be had."""
+        """Open the database, listen, and serve the pages.
+
+        Raises OSError when the port cannot be had, and StorageError or ConfigError when nobody could sign in.
+        """
+        await self._accounts.start()
         self.port = await self._edge.listen(self.config.host, self.config.port)
         self._pages = PagesAgent(build_pages(self.config.domain, self.public_url), self.config.link)
         owner = AgentLink(self.routes)
@@ -86,6 +114,7 @@ class Server:
         self._edge.close()
         if self._pages is not None:
             await self._pages.close()
+        await self._accounts.close()
         self._lines.close()
 
     def _hostname_of(self, name: str) -> str:
@@ -95,12 +124,60 @@ class Server:
         return self.config.tunnel_url(name, self.port)
 
 
-def _authenticator(config: ServerConfig) -> Authenticator:
-    keys = StaticKeys(config.static_keys)
-    if config.require_auth:
-        return keys
-    log.warning("anyone_may_connect: REQUIRE_AUTH_FOR_TUNNELS is false; this is for trying out")
-    return AnonymousOrKey(keys, NameTokens(server_secret(config)))
+class AccountServices:
+    """The part of a server that the road does not need: accounts, sign-in and audit, on one database."""
+
+    def __init__(self, config: ServerConfig, routes: RouteTable, secret: bytes, base_url: Callable[[], str]) -> None:
+        self._config = config
+        self._database = database = Database(database_url(config.db_path, config.database_url))
+        accounts_config, secure = config.accounts, config.is_secure
+        audit = AuditLog(database, accounts_config.audit_retention_days)
+        names = config.static_keys.values()
+        accounts = Accounts(database, accounts_config, audit, LiveLinks(routes).end, names)
+        keys = KeyAuthenticator(database, accounts, StaticKeys(config.static_keys))
+        signing = Signing(secret, accounts_config.algorithm, config.domain)
+        sessions = Sessions(database, accounts, audit, signing, accounts_config.session_hours, secure)
+        links = Links(database, accounts, audit, base_url)
+        oauth = OAuth(accounts_config, secret, base_url, secure)
+        self.services = Services(config, base_url, database, accounts, sessions, keys, oauth, links, audit, routes)
+        self._watch = KeyWatch(routes, database, keys)
+        self.authenticator: Authenticator = keys
+        if not config.require_auth:
+            self.authenticator = AnonymousOrKey(keys, NameTokens(secret), accounts.is_taken)
+
+    async def start(self) -> None:
+        """Migrate and open the database, see that somebody can sign in, and begin to look after it all."""
+        await migrate(self._database.url)
+        await self._database.open()
+        await self._check_sign_in()
+        services = self.services
+        for part in (services.audit, services.keys, services.sessions, services.links, self._watch):
+            part.start()
+
+    async def close(self) -> None:
+        """Store what is not stored yet, and close the database."""
+        services = self.services
+        for part in (self._watch, services.links, services.sessions, services.keys, services.audit):
+            await part.close()
+        await self._database.close()
+
+    async def _check_sign_in(self) -> None:
+        config = self._config
+        if not config.require_auth:
+            log.warning("anyone_may_connect: REQUIRE_AUTH_FOR_TUNNELS is false; this is for trying out")
+            return
+        if config.accounts.providers or config.static_keys:
+            return
+        async with self._database.reading() as session:
+            if await Users(session).count():
+                return
+        sentence = (
+            "Clients need a key and nobody can sign in to get one: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or "
+            "GITLAB_CLIENT_ID and GITLAB_CLIENT_SECRET, or make a user with: terratunnel admin users create NAME"
+        )
+        if not config.is_local:
+            raise ConfigError(sentence)
+        log.info("nobody_can_sign_in: %s", sentence)
 
 
 def server_secret(config: ServerConfig) -> bytes:

@@ -39,6 +39,66 @@ class EdgeLimits:
 
 
 @dataclass(frozen=True)
+class ProviderConfig:
+    """One provider of identities: an OAuth app, and where its provider answers."""
+
+    name: str  # github or gitlab, as it stands in `users.auth_provider`
+    label: str
+    client_id: str
+    client_secret: str
+    url: str
+    api_url: str
+
+
+# Users whom an operator has made at the command line; nobody else vouches for them.
+LOCAL_PROVIDER = "local"
+ALGORITHMS = ("HS256", "HS384", "HS512")
+TOKEN_EXCHANGES = ("any", "own", "off")
+
+
+@dataclass(frozen=True)
+class AccountsConfig:
+    """Who may sign in, and for how long."""
+
+    providers: tuple[ProviderConfig, ...] = ()
+    admins: frozenset[tuple[str, str]] = frozenset()  # provider and user name, in lower case
+    algorithm: str = "HS256"
+    session_hours: float = 24.0
+    audit_retention_days: float = 0.0  # 0: for ever
+    token_exchange: str = "any"  # whose tokens `/api/auth/exchange` takes: any app's, our own app's, or none
+
+    def provider(self, name: str) -> ProviderConfig | None:
+        """Return a provider that is configured."""
+        return next((provider for provider in self.providers if provider.name == name), None)
+
+    def is_admin(self, provider: str, username: str) -> bool:
+        """Whether a user is an administrator; providers take no notice of case in names, and nor do we."""
+        return (provider, username.lower()) in self.admins
+
+    def check(self) -> None:
+        """Raise ConfigError for a setting that cannot work."""
+        if self.algorithm not in ALGORITHMS:
+            raise ConfigError(f"JWT_ALGORITHM is not one of {', '.join(ALGORITHMS)}.")
+        if not 0 < self.session_hours <= 8_760:
+            raise ConfigError("JWT_EXPIRATION_HOURS is not above 0 and at most 8760, which is a year.")
+        if self.token_exchange not in TOKEN_EXCHANGES:
+            raise ConfigError(f"TERRATUNNEL_TOKEN_EXCHANGE is not one of {', '.join(TOKEN_EXCHANGES)}.")
+        for provider in self.providers:
+            _check_provider(provider)
+
+
+def _check_provider(provider: ProviderConfig) -> None:
+    variable = provider.name.upper()
+    for part, value in (("ID", provider.client_id), ("SECRET", provider.client_secret)):
+        if not value:
+            raise ConfigError(f"{variable}_CLIENT_{part} is not set; set both of {variable}_CLIENT_ID and _SECRET.")
+    for url in (provider.url, provider.api_url):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigError(f"The {provider.label} URL {url!r} is not like https://{provider.name}.example.com.")
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """Everything the server is told."""
 
@@ -46,6 +106,7 @@ class ServerConfig:
     port: int = 8000
     domain: str = "localhost"
     db_path: str = "terratunnel.db"
+    database_url: str = ""  # empty: the SQLite file at db_path
     public_url: str = ""
     require_auth: bool = True
     static_keys: dict[str, str] = field(default_factory=dict)  # key -> name
@@ -53,11 +114,17 @@ class ServerConfig:
     drain_s: float = 30.0
     edge: EdgeLimits = field(default_factory=EdgeLimits)
     link: Settings = field(default_factory=Settings)
+    accounts: AccountsConfig = field(default_factory=AccountsConfig)
 
     @property
     def is_local(self) -> bool:
         """Whether this is for trying out on one machine."""
         return self.domain == "localhost" or self.domain.endswith(".localhost")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the pages are reached over https."""
+        return self.base_url(0).startswith("https")
 
     def check(self) -> None:
         """Raise ConfigError for a setting that cannot work."""
@@ -70,6 +137,7 @@ class ServerConfig:
             url = urlsplit(self.public_url)
             if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/"):
                 raise ConfigError(f"The public URL {self.public_url!r} is not like https://tunnel.example.com.")
+        self.accounts.check()
 
     def base_url(self, port: int) -> str:
         """Return the URL of the server's own pages, without a slash at the end; `port` is the one it listens on."""

@@ -28,7 +28,26 @@ class Waiter(Protocol):
 class Route:
     """One live way from a host name to an agent."""
 
-    __slots__ = ("agent_address", "connection", "hostname", "local_endpoint", "name", "since", "url", "waiting")
+    __slots__ = (
+        "agent_address",
+        "bytes_in",
+        "bytes_out",
+        "connected_at",
+        "connection",
+        "connection_id",
+        "hostname",
+        "key_id",
+        "local_endpoint",
+        "name",
+        "requests",
+        "since",
+        "tunnel_id",
+        "url",
+        "user_agent",
+        "user_id",
+        "username",
+        "waiting",
+    )
 
     def __init__(self, name: str, host: str, url: str, connection: MuxConnection, since: float) -> None:
         self.name: str = name
@@ -38,6 +57,16 @@ class Route:
         self.since: float = since
         self.local_endpoint: str = ""
         self.agent_address: str = ""
+        self.user_agent: str = ""
+        self.connection_id: str = ""
+        self.connected_at: float = 0.0  # seconds since 1970, for people
+        self.tunnel_id: int | None = None  # these are of an account, if one vouches for the agent
+        self.user_id: int | None = None
+        self.key_id: int | None = None
+        self.username: str = ""
+        self.requests: int = 0
+        self.bytes_in: int = 0  # of bodies, from visitors
+        self.bytes_out: int = 0  # of bodies, to visitors
         self.waiting: deque[Waiter] = deque()
 
     def __repr__(self) -> str:

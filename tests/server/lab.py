@@ -6,8 +6,10 @@ Rule: a visitor sees bytes as they come and never takes a cut for an end; time p
 import asyncio
 import io
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
 from terratunnel.mux.connection import MuxConnection
@@ -268,6 +270,15 @@ async def running(
     config = config or ServerConfig(
         "127.0.0.1", 0, static_keys=KEYS, edge=edge or EdgeLimits(), link=link or Settings()
     )
+    with tempfile.TemporaryDirectory(prefix="terratunnel-") as folder:
+        if config.db_path == ServerConfig.db_path:  # nobody looks at the file
+            config = replace(config, db_path=f"{folder}/test.db")
+        async with _started(config, clock) as lab:
+            yield lab
+
+
+@asynccontextmanager
+async def _started(config: ServerConfig, clock: Clock | None) -> AsyncIterator[Lab]:
     output = io.StringIO()
     server = Server(config, output, clock) if clock is not None else Server(config, output)
     await server.start()

@@ -4,11 +4,12 @@ An authenticator answers with a Grant or raises Refused; it never sees a request
 """
 
 import hmac
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from terratunnel.errors import TerratunnelError
-from terratunnel.server.auth.names import NameTokens, is_valid_name, new_name
+from terratunnel.server.names import NameTokens, is_valid_name, new_name
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Grant:
-    """The name an agent may serve. `token` is handed back by an anonymous agent to keep its name."""
+    """The name an agent may serve, and whose it is. `token` is handed back by an anonymous agent to keep its name."""
 
     name: str
     token: str = ""
+    tunnel_id: int | None = None
+    user_id: int | None = None
+    key_id: int | None = None
+    username: str = ""
 
 
 class Refused(TerratunnelError):
@@ -47,36 +52,33 @@ class Authenticator(Protocol):
 
 
 class StaticKeys:
-    """Keys from the configuration, each with its name: for tests and for a server without accounts."""
+    """Keys from the configuration, each with its name: for tests and small setups."""
 
     def __init__(self, keys: dict[str, str]) -> None:
         self._keys = keys
 
-    async def authenticate(self, credentials: Credentials) -> Grant:
-        """Compare with every key, in constant time for each."""
-        if not credentials.key:
-            raise Refused(401, "This server needs an API key; pass it with --api-key or TERRATUNNEL_API_KEY.")
+    def name_of(self, key: str) -> str:
+        """Return the name of a key, or nothing; each one is compared in constant time."""
         found = ""
-        for key, name in self._keys.items():
-            if hmac.compare_digest(key.encode(), credentials.key.encode()):
+        for known, name in self._keys.items():
+            if hmac.compare_digest(known.encode(), key.encode()):
                 found = name
-        if not found:
-            raise Refused(401, "The API key is not valid; check it, or ask for a new one.")
-        return Grant(found)
+        return found
 
 
 class AnonymousOrKey:
     """Anyone may connect (`REQUIRE_AUTH_FOR_TUNNELS=false`); who shows a key is asked for a valid one."""
 
-    def __init__(self, keys: Authenticator, tokens: NameTokens) -> None:
+    def __init__(self, keys: Authenticator, tokens: NameTokens, is_taken: Callable[[str], Awaitable[bool]]) -> None:
         self._keys = keys
         self._tokens = tokens
+        self._is_taken = is_taken
 
     async def authenticate(self, credentials: Credentials) -> Grant:
-        """Give an agent without a key the name its token claims, or a new one."""
+        """Give an agent without a key the name its token claims, or a new one; never one of an account."""
         if credentials.key:
             return await self._keys.authenticate(credentials)
         name = self._tokens.name_in(credentials.token)
-        if name is None or not is_valid_name(name):
+        while name is None or not is_valid_name(name) or await self._is_taken(name):
             name = new_name()
         return Grant(name, self._tokens.token_for(name))

@@ -142,6 +142,8 @@ class Exchange:
             stream.reset(ResetCode.TOO_LARGE, "the request body is over the limit")
             self.fail(413, f"The request body is over the limit of {limit} bytes.")
             return
+        if self._route is not None:
+            self._route.bytes_in += len(data)
         stream.send_data(data)
         if not stream.has_room():
             self._pause_visitor()
@@ -253,6 +255,8 @@ class Exchange:
             parts.append(data)
         connection.write(parts)
         self._owed += size
+        if self._route is not None:
+            self._route.bytes_out += size
         if not connection.writing_paused:
             self.visitor_reads()
         if end:
@@ -293,6 +297,7 @@ class Exchange:
         items = forwarding.request_items(head, self._connection.client_ip, edge.proto, self.request_id)
         self.request_id = head.section.request_id or self.request_id
         stream = route.connection.open_stream(self)
+        route.requests += 1
         self._stream = stream
         length = head.content_length
         checked = head.has_body and (length is None or length > edge.limits.streaming_threshold)

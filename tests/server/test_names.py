@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terratunnel.server.auth.names import RESERVED, NameTokens, is_valid_name, new_name
+from terratunnel.server.names import RESERVED, NameTokens, is_valid_name, new_name
 
 TOKENS = NameTokens(b"a secret")
 

@@ -1,0 +1,73 @@
+"""Live tunnels and the keys they came with. Used by `app`, and through it by whatever ends a key.
+
+Rule (security.md A4): a link outlives its key by less than a second, whoever ended the key and in which process.
+"""
+
+from typing import Final
+
+from terratunnel.protocol.errors import GoAwayCode
+from terratunnel.server.auth.keys import KeyAuthenticator
+from terratunnel.server.background import Periodic
+from terratunnel.server.routes import Route, RouteTable
+from terratunnel.server.storage.api_keys import ApiKeys
+from terratunnel.server.storage.engine import Database
+
+CHECK_EVERY_S: Final = 0.4
+BATCH: Final = 500
+
+
+class LiveLinks:
+    """Ends the links of tunnels."""
+
+    def __init__(self, routes: RouteTable) -> None:
+        self._routes = routes
+
+    def end(self, subdomain: str, key_id: int | None, reason: str) -> None:
+        """Close the link of a name now: the one that came with a key, or with whatever key (None)."""
+        route = self._routes.find(f"{subdomain}.{self._routes.domain}")
+        if route is not None and route.key_id is not None and key_id in (None, route.key_id):
+            end_route(route, reason)
+
+
+def end_route(route: Route, reason: str) -> None:
+    """Tell a client why, and cut its link with what is under way."""
+    route.connection.close_now(GoAwayCode.REVOKED, reason)
+
+
+class KeyWatch:
+    """Looks after the keys of live links. `start`, then `close`."""
+
+    def __init__(self, routes: RouteTable, database: Database, keys: KeyAuthenticator) -> None:
+        self._routes = routes
+        self._database = database
+        self._keys = keys
+        self._requests: dict[int, int] = {}
+        self._periodic = Periodic("key_watch", CHECK_EVERY_S, self.check)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._periodic.start()
+
+    async def close(self) -> None:
+        """Stop watching."""
+        await self._periodic.close()
+
+    async def check(self) -> None:
+        """End the links whose keys have ended. Raises StorageUnavailable; then every link lives on."""
+        live = {route.key_id: route for route in self._routes.routes() if route.key_id is not None}
+        self._note_used(live)
+        ids = sorted(live)
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            async with self._database.reading() as session:
+                usable = await ApiKeys(session).usable(batch)
+            for key_id in batch:
+                if key_id not in usable:
+                    end_route(live[key_id], "it was revoked, or has expired")
+
+    def _note_used(self, live: dict[int, Route]) -> None:
+        """A key is used as long as requests come through its link."""
+        for key_id, route in live.items():
+            if self._requests.get(key_id, 0) != route.requests:
+                self._keys.used(key_id)
+        self._requests = {key_id: route.requests for key_id, route in live.items()}
