@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import asyncpg
 from sqlalchemy import Connection, NullPool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from terratunnel.server.storage.pools import WAIT_S
+from terratunnel.server.storage.pools import WAIT_S, connect_postgres
 from terratunnel.server.storage.urls import sqlite_uri
 
 
@@ -27,7 +26,7 @@ def sqlite_once(path: Path, mode: Literal["ro", "rw"], begin: str = "BEGIN") -> 
         connection.execute("PRAGMA legacy_alter_table=ON")  # renaming a table leaves what names it as it is
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     with engine.connect() as connection:
         yield connection
@@ -38,10 +37,10 @@ async def postgres_once(dsn: str) -> AsyncIterator[AsyncConnection]:
     """Connect to Postgres; statements may take as long as they take."""
 
     async def connect() -> Any:
-        return await asyncpg.connect(
-            dsn, timeout=WAIT_S, server_settings={"application_name": "terratunnel", "timezone": "UTC"}
-        )
+        return await connect_postgres(dsn)
 
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
+    )
     async with engine.connect() as connection:
         yield connection

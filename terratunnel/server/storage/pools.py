@@ -4,6 +4,7 @@ Rule: SQLite has one connection that writes and a few that cannot; Postgres has 
 """
 
 import os
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import asyncpg
 from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from terratunnel.server.storage.errors import DatabaseURLInvalid
 from terratunnel.server.storage.urls import sqlite_uri
 
 # SQLite's own advice for a lock that another process holds for a moment; a page that waits longer has lost its reader.
@@ -47,25 +49,40 @@ def _sqlite_engine(path: Path, wait_s: float, connections: int, begin: str, quer
         URL.create("sqlite+aiosqlite", database=sqlite_uri(path, "rw"), query={"uri": "true"}),
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=wait_s,
         connect_args={"timeout": wait_s},
     )
+    event.listen(engine.sync_engine, "do_connect", _refuse_absent(path))
     event.listen(engine.sync_engine, "connect", _sqlite_connected(path, query_only))
     event.listen(engine.sync_engine, "checkout", _same_file(path))
     event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
+def _refuse_absent(path: Path) -> Callable[..., None]:
+    def connects(*_: Any) -> None:
+        # SQLite would say the same, but the driver's thread would outlive a program that ends because of it.
+        if not path.is_file():
+            raise sqlite3.OperationalError("unable to open database file")
+
+    return connects
+
+
 def _sqlite_connected(path: Path, query_only: bool) -> Callable[[Any, Any], None]:
     pragmas = ["journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"query_only={int(query_only)}"]
 
     def connected(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver would say it too late
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
         record.info["file"] = _identity(path)
+        try:
+            connection.isolation_level = None  # we say BEGIN ourselves: the driver would say it too late
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except sqlite3.Error:
+            connection.close()  # the pool forgets it, and would leave its thread behind
+            raise
 
     return connected
 
@@ -91,20 +108,29 @@ def postgres_pools(dsn: str, wait_s: float) -> Pools:
     """Return one pool over Postgres, and a view of it that cannot write."""
 
     async def connect() -> Any:
-        return await asyncpg.connect(
-            dsn,
-            timeout=wait_s,
-            command_timeout=wait_s,
-            server_settings={"application_name": "terratunnel", "timezone": "UTC"},
-        )
+        return await connect_postgres(dsn, wait_s)
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=wait_s,
         pool_pre_ping=True,
     )
     # REPEATABLE READ is a snapshot, like a reading transaction of SQLite has; without writes it cannot fail.
     return Pools(engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+
+
+async def connect_postgres(dsn: str, command_timeout_s: float | None = None) -> Any:
+    """Return a connection of the driver; raises DatabaseURLInvalid for a URL that it does not understand."""
+    try:
+        return await asyncpg.connect(
+            dsn,
+            timeout=WAIT_S if command_timeout_s is None else command_timeout_s,
+            command_timeout=command_timeout_s,
+            server_settings={"application_name": "terratunnel", "timezone": "UTC"},
+        )
+    except ValueError as error:
+        raise DatabaseURLInvalid(f"TERRATUNNEL_DATABASE_URL cannot be used: {error}") from error

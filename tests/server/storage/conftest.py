@@ -37,3 +37,9 @@ def clock() -> Clock:
 def database(databases: Databases, clock: Clock) -> Database:
     """A migrated database, to be opened by the test: `async with database:`."""
     return Database(databases.new(), clock)
+
+
+@pytest.fixture
+def hurried(databases: Databases, clock: Clock) -> Database:
+    """A migrated database whose sessions wait for a moment only: for tests in which they wait in vain."""
+    return Database(databases.new(), clock, wait_s=0.3)
