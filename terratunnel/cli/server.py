@@ -93,6 +93,7 @@ def server(**given: Unpack[ServerOptions]) -> None:
 
 def server_config(given: ServerOptions) -> "ServerConfig":
     """Return the configuration that options and the environment describe."""
+    from terratunnel.cli.accounts import accounts_config, database_variable
     from terratunnel.protocol.settings import Settings
     from terratunnel.server.config import ServerConfig
 
@@ -101,6 +102,7 @@ def server_config(given: ServerOptions) -> "ServerConfig":
         port=given["port"],
         domain=given["domain"].lower().rstrip("."),
         db_path=given["db_path"],
+        database_url=database_variable(),
         public_url=given["public_url"],
         require_auth=given["require_auth"],
         static_keys=static_keys(os.environ.get("TERRATUNNEL_STATIC_KEYS", "")),
@@ -108,6 +110,7 @@ def server_config(given: ServerOptions) -> "ServerConfig":
         drain_s=given["drain_timeout"],
         edge=limits.edge_limits(given, given["streaming_threshold"]),
         link=Settings(chunk_size=given["chunk_size"]),
+        accounts=accounts_config(),
     )
 
 

@@ -6,7 +6,6 @@ It asks the Authenticator once for each agent. A newer agent with the same name 
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -20,7 +19,7 @@ from terratunnel.mux.websocket import Transport, WebSocketLink
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.protocol.settings import Settings
 from terratunnel.server.actors import Origin
-from terratunnel.server.auditing import AuditLog, Event
+from terratunnel.server.auditing import MAX_TEXT, AuditLog, Event
 from terratunnel.server.auth.authenticator import Authenticator, Credentials, Grant, Refused
 from terratunnel.server.routes import Route, RouteTable
 
@@ -88,7 +87,8 @@ class AgentLink:
         if route is not None:
             log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, route.agent_address, escape(reason))
             if self._audit is not None:
-                _record(self._audit, Event.DISCONNECT, route, {"reason": reason, "requests": route.requests})
+                counts = {"requests": route.requests, "bytes_in": route.bytes_in, "bytes_out": route.bytes_out}
+                _record(self._audit, Event.DISCONNECT, route, {"reason": reason[:MAX_TEXT], **counts})
             route.refuse_waiting()
 
     def _serve_waiting(self) -> None:
@@ -177,7 +177,7 @@ class Acceptor:
         owner = AgentLink(self._routes, self._audit)
         mux = MuxConnection(link, owner, True, self._settings, self._clock)
         owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
-        _describe(route, grant, credentials)
+        _describe(route, grant, credentials, self._audit.now().timestamp())
         before = self._routes.add(route)
         _record(self._audit, Event.CONNECT, route, {})
         log.info("agent_connected hostname=%s address=%s", route.hostname, route.agent_address)
@@ -191,10 +191,10 @@ _REFUSAL_FIELDS: Final = {401: [b"WWW-Authenticate", b"Bearer"], 503: [b"Retry-A
 _UPGRADE: Final = [b"Upgrade", b"websocket", b"Sec-WebSocket-Protocol", handshake.SUBPROTOCOL]
 
 
-def _describe(route: Route, grant: Grant, credentials: Credentials) -> None:
+def _describe(route: Route, grant: Grant, credentials: Credentials, now: float) -> None:
     """Note on a route whose it is and where its agent is."""
     route.connection_id = secrets.token_hex(16)
-    route.connected_at = time.time()
+    route.connected_at = now
     route.agent_address = credentials.address
     route.user_agent = credentials.user_agent
     route.local_endpoint = credentials.local_endpoint

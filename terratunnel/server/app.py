@@ -5,13 +5,10 @@ Used by the command line, the demo and the test harness. Nothing else builds the
 
 import asyncio
 import logging
-import os
-import secrets
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from terratunnel.logs import LineWriter
 from terratunnel.mux.connection import MuxConnection
@@ -31,6 +28,7 @@ from terratunnel.server.edge.listener import Edge
 from terratunnel.server.live import KeyWatch, LiveLinks
 from terratunnel.server.names import NameTokens
 from terratunnel.server.routes import Route, RouteTable
+from terratunnel.server.secret import server_secret
 from terratunnel.server.services import Services
 from terratunnel.server.storage.engine import Database
 from terratunnel.server.storage.migrate import migrate
@@ -40,8 +38,11 @@ from terratunnel.server.tunnels import Accounts
 
 log = logging.getLogger(__name__)
 
-_DRAIN_POLL_S = 0.05
-MIN_SECRET_BYTES = 32
+_DRAIN_POLL_S: Final = 0.05
+_NOBODY: Final = (
+    "Clients need a key and nobody can sign in to get one; set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or "
+    "GITLAB_CLIENT_ID and GITLAB_CLIENT_SECRET, or make a user with: terratunnel admin users create NAME"
+)
 
 
 class Server:
@@ -95,6 +96,7 @@ class Server:
         link.attach(connection)
         owner.route = Route("", self.config.domain, self.public_url, connection, self._clock())
         self.routes.add(owner.route)
+        self._accounts.say_who_may_connect()
 
     async def drain(self, timeout_s: float) -> None:
         """Stop accepting, tell the clients, and wait for what is under way, at most `timeout_s`."""
@@ -129,6 +131,7 @@ class AccountServices:
 
     def __init__(self, config: ServerConfig, routes: RouteTable, secret: bytes, base_url: Callable[[], str]) -> None:
         self._config = config
+        self._somebody_can = False
         self._database = database = Database(database_url(config.db_path, config.database_url))
         accounts_config, secure = config.accounts, config.is_secure
         audit = AuditLog(database, accounts_config.audit_retention_days)
@@ -146,10 +149,15 @@ class AccountServices:
             self.authenticator = AnonymousOrKey(keys, NameTokens(secret), accounts.is_taken)
 
     async def start(self) -> None:
-        """Migrate and open the database, see that somebody can sign in, and begin to look after it all."""
+        """Migrate and open the database, see that somebody can sign in, and begin to look after it all.
+
+        Raises StorageError or ConfigError.
+        """
         await migrate(self._database.url)
         await self._database.open()
-        await self._check_sign_in()
+        self._somebody_can = await self._somebody_can_connect()
+        if not self._somebody_can and not self._config.is_local:
+            raise ConfigError(_NOBODY)
         services = self.services
         for part in (services.audit, services.keys, services.sessions, services.links, self._watch):
             part.start()
@@ -161,45 +169,16 @@ class AccountServices:
             await part.close()
         await self._database.close()
 
-    async def _check_sign_in(self) -> None:
-        config = self._config
-        if not config.require_auth:
+    def say_who_may_connect(self) -> None:
+        """Warn where it is anyone, or nobody."""
+        if not self._config.require_auth:
             log.warning("anyone_may_connect: REQUIRE_AUTH_FOR_TUNNELS is false; this is for trying out")
-            return
-        if config.accounts.providers or config.static_keys:
-            return
+        elif not self._somebody_can:
+            log.warning("nobody_may_connect: %s", _NOBODY)
+
+    async def _somebody_can_connect(self) -> bool:
+        config = self._config
+        if not config.require_auth or config.accounts.providers or config.static_keys:
+            return True
         async with self._database.reading() as session:
-            if await Users(session).count():
-                return
-        sentence = (
-            "Clients need a key and nobody can sign in to get one: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or "
-            "GITLAB_CLIENT_ID and GITLAB_CLIENT_SECRET, or make a user with: terratunnel admin users create NAME"
-        )
-        if not config.is_local:
-            raise ConfigError(sentence)
-        log.info("nobody_can_sign_in: %s", sentence)
-
-
-def server_secret(config: ServerConfig) -> bytes:
-    """Return the secret that signs tokens. On localhost one is made and kept beside the database; elsewhere it must
-    be set.
-
-    Raises ConfigError.
-    """
-    if config.secret:
-        if len(config.secret.encode()) < MIN_SECRET_BYTES:
-            raise ConfigError("JWT_SECRET is shorter than 32 bytes; set the output of: openssl rand -hex 32")
-        return config.secret.encode()
-    if not config.is_local:
-        raise ConfigError("JWT_SECRET is not set; set it to the output of: openssl rand -hex 32")
-    path = Path(config.db_path).with_suffix(".secret")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        secret = secrets.token_hex(MIN_SECRET_BYTES).encode()
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secret)
-    except OSError as error:
-        raise ConfigError(f"The secret cannot be kept in {path} ({error.strerror}); name another --db-path.") from error
-    return secret
+            return await Users(session).count() > 0

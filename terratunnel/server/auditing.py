@@ -7,7 +7,8 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -16,6 +17,7 @@ from terratunnel.server.actors import OPERATOR_ID, Actor, Origin
 from terratunnel.server.background import Periodic
 from terratunnel.server.storage.audit import DELETE_BATCH, Audit, AuditRow
 from terratunnel.server.storage.engine import Database
+from terratunnel.server.storage.errors import StorageUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,9 @@ MAX_WAITING: Final = 50_000
 BATCH: Final = 500
 # What strangers choose is kept up to here; a user agent of a browser has 100 to 200 characters.
 MAX_TEXT: Final = 500
+# Who knocks again and again is one row a minute, so that a stranger cannot fill the disk.
+REPEAT_S: Final = 60.0
+MAX_REPEATERS: Final = 1_000
 
 
 class Event(StrEnum):
@@ -52,6 +57,19 @@ class Event(StrEnum):
     EVENTS_LOST = "events_lost"
 
 
+# What anybody on the internet can make happen.
+_REPEATABLE: Final = frozenset((Event.REFUSED, Event.LOGIN_FAILED))
+
+
+@dataclass
+class _Repeater:
+    """Rows of one address and kind that were not written since the first one."""
+
+    since: float
+    last: AuditRow
+    count: int = 0
+
+
 class AuditLog:
     """Takes events and stores them. `start`, then `record` as often as wanted, then `close`."""
 
@@ -60,6 +78,7 @@ class AuditLog:
         self._retention_days = retention_days
         self._clock = clock
         self._waiting: deque[AuditRow] = deque()
+        self._repeaters: dict[tuple[str, str], _Repeater] = {}
         self._lost = 0
         self._writer = Periodic("audit_write", WRITE_EVERY_S, self.flush)
         self._purger = Periodic("audit_purge", PURGE_EVERY_S, self.purge)
@@ -69,18 +88,23 @@ class AuditLog:
         """How many events are not stored yet."""
         return len(self._waiting)
 
+    def now(self) -> datetime:
+        """Return the time that events are given."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
     def start(self) -> None:
         """Begin to store."""
         self._writer.start()
         self._purger.start()
 
     async def close(self) -> None:
-        """Store what waits and stop; what cannot be stored now is said in the log."""
+        """Store what waits and stop; what cannot be stored now is counted in the log."""
         await self._purger.close()
         await self._writer.close()
+        self._tell_repeaters(all_of_them=True)
         await self._writer.run_once()
         if self._waiting:
-            log.error("audit_events_lost count=%s", len(self._waiting))
+            log.error("audit_events_lost count=%s", len(self._waiting) + self._lost)
 
     def record(
         self,
@@ -103,29 +127,29 @@ class AuditLog:
             user_id = actor.id if actor.id != OPERATOR_ID else None
             username = actor.username
             api_key_id = actor.key_id if api_key_id is None else api_key_id
-        self._add(
-            AuditRow(
-                timestamp=self._now(),
-                event_type=event.value,
-                subdomain=subdomain[:MAX_TEXT],
-                hostname=hostname[:MAX_TEXT],
-                local_endpoint=local_endpoint[:MAX_TEXT],
-                connection_id=connection_id,
-                client_ip=where.address or None,
-                user_agent=where.user_agent[:MAX_TEXT] or None,
-                user_id=user_id,
-                username=username,
-                api_key_id=api_key_id,
-                additional_data=json.dumps(details, default=str) if details else None,
-            )
+        row = AuditRow(
+            timestamp=self.now(),
+            event_type=event.value,
+            subdomain=_storable(subdomain),
+            hostname=_storable(hostname),
+            local_endpoint=_storable(local_endpoint),
+            connection_id=connection_id,
+            client_ip=_storable(where.address) or None,
+            user_agent=_storable(where.user_agent) or None,
+            user_id=user_id,
+            username=_storable(username or "") or None,
+            api_key_id=api_key_id,
+            additional_data=json.dumps(details, default=str) if details else None,
         )
+        if event not in _REPEATABLE or not self._repeats(row):
+            self._add(row)
 
     async def flush(self) -> None:
         """Store what waits, in order. Raises StorageUnavailable; then it waits on."""
+        self._tell_repeaters()
         while self._waiting:
             batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
-            async with self._database.session() as session:
-                await Audit(session).add_many(batch)
+            await self._store(batch)
             for _ in batch:
                 self._waiting.popleft()
         if self._lost:
@@ -136,11 +160,24 @@ class AuditLog:
         """Delete what is older than the retention. Raises StorageUnavailable."""
         if not self._retention_days:
             return
-        until = self._now() - timedelta(days=self._retention_days)
+        until = self.now() - timedelta(days=self._retention_days)
         deleted = DELETE_BATCH
         while deleted == DELETE_BATCH:
             async with self._database.session() as session:
                 deleted = await Audit(session).delete_before(until)
+
+    async def _store(self, batch: Sequence[AuditRow]) -> None:
+        try:
+            async with self._database.session() as session:
+                await Audit(session).add_many(batch)
+        except StorageUnavailable:
+            raise
+        except Exception:
+            if len(batch) == 1:  # one that no database takes must not hold up the others for ever
+                log.exception("audit_event_lost event=%s", batch[0].event_type)
+                return
+            for row in batch:
+                await self._store([row])
 
     def _add(self, row: AuditRow) -> None:
         if len(self._waiting) < MAX_WAITING:
@@ -148,5 +185,29 @@ class AuditLog:
         else:
             self._lost += 1
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock(), UTC)
+    def _repeats(self, row: AuditRow) -> bool:
+        """Whether the like of it was written within the last minute; then it is counted for the next row."""
+        key = (row.event_type, row.client_ip or "")
+        if key not in self._repeaters and len(self._repeaters) >= MAX_REPEATERS:
+            key = (row.event_type, "")
+        repeater = self._repeaters.get(key)
+        if repeater is None:
+            self._repeaters[key] = _Repeater(self._clock(), row)
+            return False
+        repeater.last = row
+        repeater.count += 1
+        return True
+
+    def _tell_repeaters(self, all_of_them: bool = False) -> None:
+        until = self._clock() - REPEAT_S
+        over = [key for key, repeater in self._repeaters.items() if all_of_them or repeater.since <= until]
+        for key in over:
+            repeater = self._repeaters.pop(key)
+            if repeater.count:
+                details = json.loads(repeater.last.additional_data or "{}") | {"times": repeater.count}
+                self._add(replace(repeater.last, additional_data=json.dumps(details)))
+
+
+def _storable(text: str) -> str:
+    """Return what every database takes of a text: no NUL, no half of a surrogate pair, and not too much of it."""
+    return text[:MAX_TEXT].replace("\0", "").encode("utf-8", "ignore").decode()

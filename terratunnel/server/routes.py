@@ -36,6 +36,7 @@ class Route:
         "connection",
         "connection_id",
         "hostname",
+        "is_own",
         "key_id",
         "local_endpoint",
         "name",
@@ -50,7 +51,8 @@ class Route:
     )
 
     def __init__(self, name: str, host: str, url: str, connection: MuxConnection, since: float) -> None:
-        self.name: str = name
+        self.name: str = name  # empty for the server's own pages
+        self.is_own: bool = not name
         self.hostname: str = host
         self.url: str = url
         self.connection: MuxConnection = connection

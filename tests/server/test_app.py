@@ -2,46 +2,19 @@
 
 import asyncio
 import logging
-import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from terratunnel.protocol.errors import GoAwayCode
-from terratunnel.server.app import MIN_SECRET_BYTES, Server, server_secret
+from terratunnel.server.app import Server
 from terratunnel.server.config import ConfigError, ServerConfig
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from tests.server.lab import KEYS, answer, begin, passing, running
 
 LOCAL = ServerConfig("127.0.0.1", 0, static_keys=KEYS)
 PRODUCTION = replace(LOCAL, domain="tunnel.example.com")
-
-
-# ---------------------------------------------------------------------- secret
-
-
-def test_on_localhost_a_secret_is_made_and_kept_beside_the_database(tmp_path: Path) -> None:
-    config = replace(LOCAL, db_path=str(tmp_path / "mine.db"))
-    secret = server_secret(config)
-    assert len(secret) >= MIN_SECRET_BYTES
-    assert server_secret(config) == secret
-    file = tmp_path / "mine.secret"
-    assert file.read_bytes() == secret
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-def test_a_secret_that_cannot_be_kept_is_said() -> None:
-    with pytest.raises(ConfigError, match="name another --db-path"):
-        server_secret(replace(LOCAL, db_path="/nowhere/at/all/mine.db"))
-
-
-def test_in_production_a_missing_or_short_secret_is_refused() -> None:
-    with pytest.raises(ConfigError, match="JWT_SECRET is not set"):
-        server_secret(PRODUCTION)
-    with pytest.raises(ConfigError, match="shorter than 32 bytes"):
-        server_secret(replace(PRODUCTION, secret="short"))
-    assert server_secret(replace(PRODUCTION, secret="x" * 32)) == b"x" * 32
 
 
 # ---------------------------------------------------------------------- start

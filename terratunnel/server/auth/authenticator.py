@@ -10,6 +10,7 @@ from typing import Protocol
 
 from terratunnel.errors import TerratunnelError
 from terratunnel.server.names import NameTokens, is_valid_name, new_name
+from terratunnel.server.storage.errors import StorageUnavailable
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,17 @@ class AnonymousOrKey:
         self._is_taken = is_taken
 
     async def authenticate(self, credentials: Credentials) -> Grant:
-        """Give an agent without a key the name its token claims, or a new one; never one of an account."""
+        """Give an agent without a key the name its token claims, or a new one."""
         if credentials.key:
             return await self._keys.authenticate(credentials)
-        name = self._tokens.name_in(credentials.token)
+        try:
+            name = await self._free_name(self._tokens.name_in(credentials.token))
+        except StorageUnavailable as error:
+            raise Refused(503, str(error)) from error
+        return Grant(name, self._tokens.token_for(name))
+
+    async def _free_name(self, name: str | None) -> str:
+        """Return the name that is wished for, or another one where it belongs to an account."""
         while name is None or not is_valid_name(name) or await self._is_taken(name):
             name = new_name()
-        return Grant(name, self._tokens.token_for(name))
+        return name

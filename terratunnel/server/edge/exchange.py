@@ -6,7 +6,7 @@ internet.
 
 from typing import TYPE_CHECKING, Final
 
-from terratunnel.http1 import forwarding, writer
+from terratunnel.http1 import cookies, forwarding, writer
 from terratunnel.http1.parser import BadMessage, RequestHead, Trailers
 from terratunnel.mux.stream import Stream
 from terratunnel.protocol.errors import ResetCode
@@ -216,6 +216,8 @@ class Exchange:
         except BadMessage as error:
             self._refuse(f"The client sent a malformed response: {error}")
             return
+        if self._route is not None and not self._route.is_own:
+            items = cookies.without_apex(items, self._connection.edge.apex)
         if interim:
             self._interim(meta.status, items)
             return
@@ -295,6 +297,8 @@ class Exchange:
         edge = self._connection.edge
         head = self.head
         items = forwarding.request_items(head, self._connection.client_ip, edge.proto, self.request_id)
+        if not route.is_own:
+            items = cookies.without_ours(items)
         self.request_id = head.section.request_id or self.request_id
         stream = route.connection.open_stream(self)
         route.requests += 1

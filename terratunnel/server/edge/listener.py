@@ -52,6 +52,7 @@ class Edge:
         clock: Callable[[], float],
     ) -> None:
         self.routes: RouteTable = routes
+        self.apex: bytes = routes.domain.encode()
         self.limits: EdgeLimits = limits
         self.proto: bytes = proto
         self.clock: Callable[[], float] = clock
