@@ -41,11 +41,11 @@ def database_variable() -> str:
 def user_names(variable: str) -> list[str]:
     """Return the user names of a comma-separated list, in lower case. Raises ConfigError."""
     from terratunnel.server.config import ConfigError
+    from terratunnel.server.names import is_valid_username
 
     names = [name.strip().removeprefix("@").lower() for name in _text(variable, "").split(",")]
     for name in filter(None, names):
-        # What is no user name at any provider is a slip, and nobody should become an administrator by one.
-        if not all(char.isalnum() or char in "-_." for char in name) or not name.isascii():
+        if not is_valid_username(name):  # a slip, and nobody should become an administrator by one
             raise ConfigError(f"{variable} holds {name!r}, which is no user name; separate names by commas.")
     return list(filter(None, names))
 

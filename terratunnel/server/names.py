@@ -1,4 +1,4 @@
-"""Names of tunnels: how they are made, which are allowed, and the signed token that keeps an anonymous one.
+"""Names of tunnels and of users: how they are made, which are allowed, and the token that keeps an anonymous one.
 
 Used by the authenticators. A name is one DNS label of lower-case letters, digits and hyphens (`security.md` A6).
 """
@@ -18,12 +18,19 @@ RESERVED: Final = frozenset(
     )
 )
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# What GitHub and GitLab allow. A user's name decides who is an administrator: nothing that only looks like one passes.
+_USERNAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SIGNATURE_BYTES: Final = 32
 
 
 def is_valid_name(name: str) -> bool:
     """Whether a name may be a tunnel's: a DNS label, not reserved, not an IDN in disguise."""
     return bool(_LABEL.fullmatch(name)) and name not in RESERVED and name[2:4] != "--"
+
+
+def is_valid_username(name: str) -> bool:
+    """Whether a user may have this name."""
+    return bool(_USERNAME.fullmatch(name))
 
 
 def new_name() -> str:

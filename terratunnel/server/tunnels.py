@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 from terratunnel.errors import TerratunnelError
 from terratunnel.server.actors import Actor, Origin
 from terratunnel.server.auditing import AuditLog, Event
-from terratunnel.server.config import AccountsConfig
-from terratunnel.server.names import is_valid_name, new_name
+from terratunnel.server.config import LOCAL_PROVIDER, AccountsConfig
+from terratunnel.server.names import is_valid_name, is_valid_username, new_name
 from terratunnel.server.storage.api_keys import ApiKeys
 from terratunnel.server.storage.engine import Database, Session
 from terratunnel.server.storage.errors import AlreadyThere
@@ -59,6 +59,12 @@ class Conflict(AccountError):
     """It cannot be done as things stand."""
 
     status = 409
+
+
+class TooMany(AccountError):
+    """It was asked for too often."""
+
+    status = 429
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,21 @@ class Accounts:
         if tunnel is not None:
             self._audit.record(Event.TUNNEL_CREATED, actor, subdomain=tunnel.subdomain)
         return actor
+
+    async def create_user(self, actor: Actor, username: str, email: str | None = None) -> User:
+        """Make a user who signs in by one-time links, with one tunnel. Admins only. Raises Conflict."""
+        _require_admin(actor)
+        if not is_valid_username(username):
+            raise BadRequest("A user name has 1 to 255 letters, digits, hyphens, dots and underscores.")
+        async with self._database.session() as session:
+            if await Users(session).by_provider(LOCAL_PROVIDER, username.lower()) is not None:
+                raise Conflict(f"There is a user {username} already.")
+            profile = Profile(LOCAL_PROVIDER, username.lower(), username, email)
+            user = await Users(session).upsert_from_profile(profile)
+            tunnel = await self._first_tunnel(session, user)
+        details = {"id": user.id, "user": username}
+        self._audit.record(Event.USER_CREATED, actor, subdomain=tunnel.subdomain if tunnel else "", details=details)
+        return user
 
     async def delete_user(self, actor: Actor, user_id: int) -> list[str]:
         """Delete a user with everything that is theirs; return the names of their tunnels. Admins only."""

@@ -4,7 +4,6 @@ Rule: a provider's answer is checked before anything is made of it; whatever is 
 """
 
 import json
-import re
 import ssl
 import unicodedata
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from terratunnel.errors import TerratunnelError
 from terratunnel.server.config import ProviderConfig
+from terratunnel.server.names import is_valid_username
 from terratunnel.server.storage.users import Profile
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 1_048_576
 MAX_FIELD_CHARS: Final = 1_000
-# Of GitHub and of GitLab. A name decides who is an administrator, so nothing that only looks like one passes.
-_USERNAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
 class ProviderFailed(TerratunnelError):
@@ -137,7 +135,7 @@ def _profile(config: ProviderConfig, found: Any) -> Profile:
     user: Mapping[str, Any] = found if isinstance(found, dict) else {}
     number = user.get("id")
     username = _text(user.get("login" if config.name == "github" else "username"))
-    if not isinstance(number, int) or isinstance(number, bool) or not _USERNAME.fullmatch(username or ""):
+    if not isinstance(number, int) or isinstance(number, bool) or not is_valid_username(username or ""):
         raise ProviderFailed(f"{config.label} did not say who you are.")
     picture = _text(user.get("avatar_url"))
     if picture is not None and not picture.startswith("https://"):
