@@ -21,9 +21,8 @@ from sqlalchemy import Connection, exc, text
 from terratunnel.server.storage.backups import copy_sqlite, dated_name, keep_newest
 from terratunnel.server.storage.connecting import postgres_once, sqlite_once
 from terratunnel.server.storage.errors import MigrationRefused
-from terratunnel.server.storage.failures import unavailable
+from terratunnel.server.storage.failures import failure_of, unavailable
 from terratunnel.server.storage.inspection import State, alembic_config, inspect_sqlite, newest_revision, state_of
-from terratunnel.server.storage.models import Base
 from terratunnel.server.storage.urls import Location, locate
 
 BACKUPS_KEPT: Final = 5
@@ -75,7 +74,6 @@ def _migrate_sqlite(path: Path, now: datetime | None) -> MigrationReport:
         with sqlite_once(path, "rw", "BEGIN IMMEDIATE") as connection, connection.begin():
             state = state_of(connection, str(path))  # another process may have been faster
             report = _upgrade(connection, state, str(path))
-            _refuse_dangling(connection, path)
     return replace(report, backup=saved)
 
 
@@ -110,23 +108,15 @@ def _save(path: Path, now: datetime) -> Path:
     return target
 
 
-def _refuse_dangling(connection: Connection, path: Path) -> None:
-    # With foreign keys off, as tables are replaced, nothing else would notice.
-    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        if table in Base.metadata.tables:
-            raise MigrationRefused(
-                f"Row {row} of {table} in the database {path} names a row of {parent} that does not exist. Nothing "
-                "was changed."
-            )
-
-
 def _upgrade(connection: Connection, state: State, shown: str) -> MigrationReport:
     notes: list[str] = []
     config = alembic_config()
     config.attributes.update(connection=connection, notes=notes)
     try:
         command.upgrade(config, "head")
-    except exc.IntegrityError as error:
+    except exc.DBAPIError as error:
+        if failure_of(error.orig) is not None:
+            raise
         raise MigrationRefused(
             f"The database {shown} holds what this version does not allow ({error.orig}). Nothing was changed."
         ) from error

@@ -20,6 +20,7 @@ from terratunnel.server.storage.urls import database_url
 from terratunnel.testing.clock import Clock
 from terratunnel.testing.databases import Databases, PostgresCluster
 from tests.server.storage import older
+from tests.server.storage.trouble import can_mount, small_disk
 
 # What a process does that migrates.
 MIGRATE = """
@@ -202,6 +203,11 @@ def with_two_like_names(path: Path) -> None:
     run(path, "INSERT INTO tunnels (user_id, subdomain) VALUES (7, 'Happy-Panda-Dancing')")
 
 
+def with_a_table_of_our_name(path: Path) -> None:
+    older.make(path)
+    run(path, "CREATE TABLE login_links (url TEXT)")
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -211,6 +217,7 @@ def with_two_like_names(path: Path) -> None:
         (of_another_program, "belongs to another program"),
         (with_other_users, "The table users of the database"),
         (with_other_keys, "has no key_hash, so it is not Terratunnel's"),
+        (with_a_table_of_our_name, "holds what this version does not allow (table login_links already exists)"),
         (with_two_like_names, "holds what this version does not allow (UNIQUE constraint failed: tunnels.subdomain)"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -236,18 +243,6 @@ async def test_a_postgres_of_another_program_is_refused(postgres: PostgresCluste
     assert "belongs to another program" in await refusal(url)
 
 
-async def test_a_row_that_names_nothing_is_refused(path: Path, url: str) -> None:
-    await migrate(url)
-    run(
-        path,
-        "DELETE FROM alembic_version",
-        "INSERT INTO login_links VALUES ('hash', 99, '2025-01-01', '2025-01-02', NULL)",
-    )
-    run(path, *(f"DROP TABLE {name}" for name in ("revoked_sessions", "released_names")))
-    with pytest.raises(Exception, match="login_links"):
-        await migrate(url)
-
-
 async def test_a_copy_that_cannot_be_made_stops_it(path: Path, url: str) -> None:
     older.make(path)
     target = path.with_name(f"{path.name}.backup-20250615T150640Z.partial")
@@ -256,6 +251,21 @@ async def test_a_copy_that_cannot_be_made_stops_it(path: Path, url: str) -> None
     with pytest.raises(MigrationRefused, match=r"was not touched, because it cannot be copied .* first"):
         await migrate(url, clock=Clock(1_750_000_000))
     assert path.read_bytes() == before
+
+
+async def test_a_disk_without_room_for_the_copy_or_the_change_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    if not can_mount(tmp_path / "tried"):
+        return  # the copy that cannot be made has to do
+    with small_disk(tmp_path / "disk", 1_024) as folder:
+        path = folder / "our.db"
+        older.make(path)
+        run(path, "UPDATE users SET email = printf('%.*c', 300000, 'x')")
+        before = path.read_bytes()
+        assert "it cannot be copied to" in await refusal(database_url(str(path)))
+        with pytest.raises(StorageUnavailable, match="is full"):
+            await migrate(database_url(str(path)), backup=False)
+        assert path.read_bytes() == before
+        assert [file.name for file in folder.iterdir()] == ["our.db"]
 
 
 async def test_a_file_that_cannot_be_made_is_said(tmp_path: Path) -> None:

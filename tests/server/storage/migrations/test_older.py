@@ -1,9 +1,11 @@
 """What the older program stored is all there after the migration, and every key that worked goes on working."""
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import coolname
 import pytest
 
 from terratunnel.server.storage.api_keys import ApiKeys
@@ -95,6 +97,17 @@ async def test_a_key_without_any_tunnel_gets_a_new_name_which_is_said(tmp_path: 
     ]
     users = database.rows("SELECT tunnel_subdomain FROM users ORDER BY id")
     assert [row["tunnel_subdomain"] for row in users] == [row["subdomain"] for row in rows]
+
+
+async def test_a_new_name_is_nobody_s(tmp_path: Path) -> None:
+    coolname.replace_random(random.Random(7))
+    expected = coolname.generate_slug(3)
+    database = Older(tmp_path / "older.db", "without users.tunnel_subdomain")
+    database.run("UPDATE tunnels SET subdomain = '" + expected + "'")
+    coolname.replace_random(random.Random(7))
+    await database.migrated()
+    assert await database.name_of_key("hash-5") == expected
+    assert await database.name_of_key("hash-9") not in (None, expected)
 
 
 async def test_a_user_whose_keys_all_ended_gets_no_tunnel(tmp_path: Path) -> None:
