@@ -61,12 +61,6 @@ class Conflict(AccountError):
     status = 409
 
 
-class TooMany(AccountError):
-    """It was asked for too often."""
-
-    status = 429
-
-
 @dataclass(frozen=True)
 class NewKey:
     """A key that was just made: the only time that `plain` exists."""

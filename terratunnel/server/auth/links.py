@@ -13,21 +13,19 @@ from typing import Final
 
 from terratunnel.server.actors import Actor, Origin
 from terratunnel.server.auditing import AuditLog, Event
-from terratunnel.server.auth.limiter import Limiter
 from terratunnel.server.background import Periodic
 from terratunnel.server.storage.engine import Database
 from terratunnel.server.storage.errors import AlreadyThere
 from terratunnel.server.storage.links import DeviceLogins, LoginLinks
 from terratunnel.server.storage.tunnels import Tunnels
 from terratunnel.server.storage.users import Users
-from terratunnel.server.tunnels import Accounts, BadRequest, Conflict, Forbidden, NewKey, NotFound, TooMany, hash_of
+from terratunnel.server.tunnels import Accounts, BadRequest, Conflict, Forbidden, NewKey, NotFound, hash_of
 
 LINK_PATH: Final = "/auth/link"
 DEVICE_PATH: Final = "/auth/device"
 LINK_MINUTES: Final = 15.0
 DEVICE_SECONDS: Final = 600
 POLL_SECONDS: Final = 2
-DEVICES_PER_MINUTE: Final = 60  # from one address: an office behind one, but no filling of the table
 PURGE_EVERY_S: Final = 600.0
 # RFC 8628 §6.1: no vowels, so no words, and nothing that looks like something else. 20^8 codes, ten minutes each.
 CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
@@ -89,7 +87,6 @@ class Links:
         self._audit = audit
         self._base_url = base_url
         self._clock = clock
-        self._limiter = Limiter(DEVICES_PER_MINUTE, 60.0, clock)
         self._purger = Periodic("link_purge", PURGE_EVERY_S, self.purge)
 
     def start(self) -> None:
@@ -130,10 +127,8 @@ class Links:
 
     # ------------------------------------------------------------------ terratunnel login
 
-    async def start_device(self, requested_by: str, origin: Origin | None = None) -> DeviceCodes:
-        """Begin a login for a client that then polls. Raises TooMany."""
-        if not self._limiter.take(origin.address if origin is not None else ""):
-            raise TooMany("Too many logins were begun from this address; try again in a minute.")
+    async def start_device(self, requested_by: str) -> DeviceCodes:
+        """Begin a login for a client that then polls."""
         device_code = secrets.token_urlsafe(_TOKEN_BYTES)
         expires_at = self._now() + timedelta(seconds=DEVICE_SECONDS)
         async with self._database.session() as session:

@@ -21,9 +21,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from terratunnel.errors import TerratunnelError
 from terratunnel.logs import escape
-from terratunnel.server.actors import Origin
 from terratunnel.server.auth.cookies import SetCookie, cookie_name, value_of
-from terratunnel.server.auth.limiter import Limiter
 from terratunnel.server.auth.providers import KINDS, ProviderClient, ProviderFailed, TokenRefused
 from terratunnel.server.config import AccountsConfig, ProviderConfig
 from terratunnel.server.storage.users import Profile
@@ -33,7 +31,6 @@ log = logging.getLogger(__name__)
 COOKIE: Final = "terratunnel_oauth"
 STATE_SECONDS: Final = 600  # for somebody who has to find a password and a second factor first
 MAX_USED_STATES: Final = 10_000
-TOKENS_PER_MINUTE: Final = 60  # from one address: each is a question to the provider, which has limits of its own
 MAX_TOKEN_CHARS: Final = 4_096
 MAX_PATH_CHARS: Final = 1_024
 _ALGORITHM: Final = "HS256"
@@ -95,7 +92,6 @@ class OAuth:
         self._secure = secure
         self._clock = clock
         self._used: OrderedDict[str, float] = OrderedDict()
-        self._limiter = Limiter(TOKENS_PER_MINUTE, 60.0, clock)
         self._tls: ssl.SSLContext | None = None
 
     def begin(self, provider_name: str, redirect_uri: str = "") -> Redirection:
@@ -144,11 +140,9 @@ class OAuth:
             raise SignInFailed(502, str(error)) from error
         return SignedIn(profile, safe_path(str(begun["next"])), self._cookie(""))
 
-    async def exchange_token(self, provider_name: str, token: str, origin: Origin | None = None) -> Profile:
+    async def exchange_token(self, provider_name: str, token: str) -> Profile:
         """Return whose token of a provider it is. Raises SignInFailed: 401 for a token that is not accepted."""
         provider = self._provider(provider_name)
-        if not self._limiter.take(origin.address if origin is not None else ""):
-            raise SignInFailed(429, "Too many tokens were tried from this address; try again in a minute.")
         if self._config.token_exchange == "off":
             raise SignInFailed(403, "This server gives no keys for tokens; sign in on its pages.")
         if not token or len(token) > MAX_TOKEN_CHARS or not token.isascii() or not token.isprintable():

@@ -127,7 +127,7 @@ class ProviderClient:
             raise ProviderFailed(f"{self.config.label} answered {response.status_code}; try again in a moment.")
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProviderFailed(f"{self.config.label} sent an answer that is no JSON.") from error
 
 
