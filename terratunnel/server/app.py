@@ -22,7 +22,7 @@ from terratunnel.server.auth.oauth import OAuth
 from terratunnel.server.auth.sessions import Sessions, Signing
 from terratunnel.server.config import ConfigError, ServerConfig
 from terratunnel.server.control.agent import PagesAgent
-from terratunnel.server.control.pages import build_pages
+from terratunnel.server.control.app import build_app
 from terratunnel.server.edge.access_log import AccessLog
 from terratunnel.server.edge.listener import Edge
 from terratunnel.server.live import KeyWatch, LiveLinks
@@ -89,7 +89,7 @@ class Server:
         """
         await self._accounts.start()
         self.port = await self._edge.listen(self.config.host, self.config.port)
-        self._pages = PagesAgent(build_pages(self.config.domain, self.public_url), self.config.link)
+        self._pages = PagesAgent(build_app(self.services), self.config.link)
         owner = AgentLink(self.routes)
         link = await self._pages.start()
         connection = MuxConnection(link, owner, True, self.config.link, self._clock)

@@ -4,7 +4,7 @@ import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from terratunnel.server.control.sqlbrowser.answers import MAX_SQL_CHARS, Answer, QueryRefused
 from terratunnel.server.control.sqlbrowser.backup import backup
@@ -42,7 +42,7 @@ class SqlBrowser:
         )
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
         """Which SQL the query box speaks."""
         return self._database.dialect
 
