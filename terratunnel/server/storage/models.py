@@ -90,11 +90,11 @@ class TunnelAuditLog(Base):
     __tablename__ = "tunnel_audit_log"
     # Each filter of the admin pages reads its newest rows from one of these, however long the log is.
     __table_args__ = (
-        Index(None, "timestamp"),
-        Index(None, "subdomain", "id"),
-        Index(None, "event_type", "id"),
-        Index(None, "user_id", "id"),
-        Index(None, "api_key_id", "id"),
+        Index(None, "timestamp", "id"),
+        Index(None, "subdomain", "timestamp", "id"),
+        Index(None, "event_type", "timestamp", "id"),
+        Index(None, "user_id", "timestamp", "id"),
+        Index(None, "api_key_id", "timestamp", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,42 +1,10 @@
-"""The databases of the storage's tests: each test that asks for `database` runs on SQLite and on Postgres."""
-
-from collections.abc import Iterator
+"""A database in a hurry, for the storage's tests; the others come from the server's."""
 
 import pytest
 
 from terratunnel.server.storage.engine import Database
 from terratunnel.testing.clock import Clock
-from terratunnel.testing.databases import Databases, PostgresCluster, SQLiteFiles, postgres_cluster, sqlite_files
-
-
-@pytest.fixture(scope="session")
-def sqlite() -> Iterator[SQLiteFiles]:
-    with sqlite_files() as files:
-        yield files
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    with postgres_cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def databases(request: pytest.FixtureRequest) -> Databases:
-    """Each kind of database."""
-    found: Databases = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(1_750_000_000.0)
-
-
-@pytest.fixture
-def database(databases: Databases, clock: Clock) -> Database:
-    """A migrated database, to be opened by the test: `async with database:`."""
-    return Database(databases.new(), clock)
+from terratunnel.testing.databases import Databases
 
 
 @pytest.fixture

@@ -80,6 +80,29 @@ async def test_nothing_to_store_is_nothing(database: Database) -> None:
         assert await listed(database) == []
 
 
+async def test_rows_are_in_the_order_of_their_times(database: Database) -> None:
+    async with database:
+        for seconds in (2, 0, 1, 2):
+            time = NOW + timedelta(seconds=seconds)
+            await add(database, AuditRow(time, "connect", connection_id=str(seconds)))
+        pages: list[str] = []
+        before = None
+        async with database.reading() as session:
+            for _ in range(4):
+                page = await Audit(session).list(before=before, page_size=1)
+                pages += [row.connection_id for row in page.rows]
+                before = page.next_before
+    assert pages == ["2", "2", "1", "0"]
+    assert before is None
+
+
+async def test_nothing_comes_after_a_row_that_was_forgotten(database: Database) -> None:
+    async with database:
+        await add(database, AuditRow(NOW, "connect"))
+        async with database.reading() as session:
+            assert (await Audit(session).list(before=99)).rows == []
+
+
 async def test_pages_go_backwards_and_end(database: Database) -> None:
     async with database:
         await add(database, *(AuditRow(NOW, "connect", connection_id=str(number)) for number in range(7)))
@@ -159,11 +182,16 @@ async def test_many_old_rows_are_forgotten_batch_by_batch_the_oldest_first(datab
             assert await Audit(session).delete_before(NOW + timedelta(days=1)) == 10
 
 
-@pytest.mark.parametrize("condition", ["subdomain = 'one'", "event_type = 'refused'", "user_id = 1", "api_key_id = 1"])
+@pytest.mark.parametrize(
+    "condition",
+    ["1", "subdomain = 'one'", "event_type = 'refused' AND timestamp > '2025'", "user_id = 1", "api_key_id = 1"],
+)
 async def test_a_filtered_page_is_read_from_an_index_in_its_order(database: Database, condition: str) -> None:
     if database.dialect != "sqlite":
         return  # Postgres decides by the rows that are there
-    query = f"EXPLAIN QUERY PLAN SELECT * FROM tunnel_audit_log WHERE {condition} ORDER BY id DESC LIMIT 51"
+    after = "(timestamp, id) < (SELECT timestamp, id FROM tunnel_audit_log WHERE id = 7)"
+    order = "ORDER BY timestamp DESC, id DESC LIMIT 51"
+    query = f"EXPLAIN QUERY PLAN SELECT * FROM tunnel_audit_log WHERE {condition} AND {after} {order}"
     async with database, database.reading() as session:
         plan = " ".join(row.detail for row in await session.execute(text(query)))
     assert "USING INDEX ix_tunnel_audit_log_" in plan

@@ -95,7 +95,7 @@ def _moment(value: object, where: str) -> str:
     except (ValueError, OverflowError, OSError) as error:
         raise MigrationRefused(f"The time {value!r}, {where}, cannot be read. Nothing was changed.") from error
     moment = moment.astimezone(UTC) if moment.tzinfo else moment
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+    return moment.replace(tzinfo=None).isoformat(sep=" ")
 
 
 def _drop_orphans(connection: Connection) -> Iterator[str]:

@@ -117,11 +117,11 @@ TUNNEL_AUDIT_LOG = Table(
     Column("username", Text),
     _reference("api_key_id", "api_keys.id", "SET NULL"),
     Column("additional_data", Text),
-    Index(None, "timestamp"),
-    Index(None, "subdomain", "id"),
-    Index(None, "event_type", "id"),
-    Index(None, "user_id", "id"),
-    Index(None, "api_key_id", "id"),
+    Index(None, "timestamp", "id"),
+    Index(None, "subdomain", "timestamp", "id"),
+    Index(None, "event_type", "timestamp", "id"),
+    Index(None, "user_id", "timestamp", "id"),
+    Index(None, "api_key_id", "timestamp", "id"),
 )
 
 Table(
