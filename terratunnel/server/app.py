@@ -25,7 +25,7 @@ from terratunnel.server.control.agent import PagesAgent
 from terratunnel.server.control.app import build_app
 from terratunnel.server.edge.access_log import AccessLog
 from terratunnel.server.edge.listener import Edge
-from terratunnel.server.live import KeyWatch, LiveLinks
+from terratunnel.server.live import LiveLinks, LiveWatch
 from terratunnel.server.names import NameTokens
 from terratunnel.server.routes import Route, RouteTable
 from terratunnel.server.secret import server_secret
@@ -143,7 +143,7 @@ class AccountServices:
         links = Links(database, accounts, audit, base_url)
         oauth = OAuth(accounts_config, secret, base_url, secure)
         self.services = Services(config, base_url, database, accounts, sessions, keys, oauth, links, audit, routes)
-        self._watch = KeyWatch(routes, database, keys)
+        self._watch = LiveWatch(routes, database, keys)
         self.authenticator: Authenticator = keys
         if not config.require_auth:
             self.authenticator = AnonymousOrKey(keys, NameTokens(secret), accounts.is_taken)
@@ -158,6 +158,7 @@ class AccountServices:
         self._somebody_can = await self._somebody_can_connect()
         if not self._somebody_can and not self._config.is_local:
             raise ConfigError(_NOBODY)
+        await self._watch.check()  # a name that exists is known from the first request on
         services = self.services
         for part in (services.audit, services.keys, services.sessions, services.links, self._watch):
             part.start()

@@ -1,4 +1,4 @@
-"""Live tunnels and the keys they came with. Used by `app`, and through it by whatever ends a key.
+"""Live tunnels, the keys they came with, and the names that exist. Used by `app`, and by whatever ends a key.
 
 Rule (security.md A4): a link outlives its key by less than a second, whoever ended the key and in which process.
 """
@@ -11,6 +11,7 @@ from terratunnel.server.background import Periodic
 from terratunnel.server.routes import Route, RouteTable
 from terratunnel.server.storage.api_keys import ApiKeys
 from terratunnel.server.storage.engine import Database
+from terratunnel.server.storage.tunnels import Tunnels
 
 CHECK_EVERY_S: Final = 0.4
 BATCH: Final = 500
@@ -34,15 +35,16 @@ def end_route(route: Route, reason: str) -> None:
     route.connection.close_now(GoAwayCode.REVOKED, reason)
 
 
-class KeyWatch:
-    """Looks after the keys of live links. `start`, then `close`."""
+class LiveWatch:
+    """Looks after what other processes change: keys of live links, and new names. `start`, then `close`."""
 
     def __init__(self, routes: RouteTable, database: Database, keys: KeyAuthenticator) -> None:
         self._routes = routes
         self._database = database
         self._keys = keys
+        self._last_tunnel_id = 0
         self._requests: dict[int, int] = {}
-        self._periodic = Periodic("key_watch", CHECK_EVERY_S, self.check)
+        self._periodic = Periodic("live_watch", CHECK_EVERY_S, self.check)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -53,9 +55,13 @@ class KeyWatch:
         await self._periodic.close()
 
     async def check(self) -> None:
-        """End the links whose keys have ended. Raises StorageUnavailable; then every link lives on."""
+        """Look once. Raises StorageUnavailable; then every link lives on."""
         live = {route.key_id: route for route in self._routes.routes() if route.key_id is not None}
         self._note_used(live)
+        await self._end_revoked(live)
+        await self._learn_names()
+
+    async def _end_revoked(self, live: dict[int, Route]) -> None:
         ids = sorted(live)
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
@@ -64,6 +70,16 @@ class KeyWatch:
             for key_id in batch:
                 if key_id not in usable:
                     end_route(live[key_id], "it was revoked, or has expired")
+
+    async def _learn_names(self) -> None:
+        """A name that somebody has is answered 502 while nobody is connected, not 404."""
+        while True:
+            async with self._database.reading() as session:
+                found = await Tunnels(session).names_after(self._last_tunnel_id, BATCH)
+            for self._last_tunnel_id, subdomain in found:
+                self._routes.learn(f"{subdomain}.{self._routes.domain}")
+            if len(found) < BATCH:
+                return
 
     def _note_used(self, live: dict[int, Route]) -> None:
         """A key is used as long as requests come through its link."""

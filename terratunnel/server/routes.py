@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from terratunnel.http1.hosts import hostname
 from terratunnel.mux.connection import MuxConnection
 
-# Names that were online lately answer 502 rather than 404; the oldest are forgotten.
+# Names that somebody has, or that were online lately, answer 502 rather than 404; the oldest are forgotten.
 MAX_KNOWN_NAMES: Final = 100_000
 # Spellings of Host seen lately, so that the common request costs one look-up.
 MAX_SPELLINGS: Final = 4_096
@@ -126,18 +126,22 @@ class RouteTable:
         return self._routes.get(name)
 
     def is_known(self, name: str) -> bool:
-        """Whether a host name was online before."""
+        """Whether a host name is somebody's, or was online before."""
         return name in self._known
 
     def add(self, route: Route) -> Route | None:
         """Put a route in its place; returns the one that was there, whose connection the caller closes."""
         before = self._routes.get(route.hostname)
         self._routes[route.hostname] = route
-        self._known[route.hostname] = None
-        self._known.move_to_end(route.hostname)
+        self.learn(route.hostname)
+        return before
+
+    def learn(self, name: str) -> None:
+        """Note that a host name belongs to somebody, connected or not."""
+        self._known[name] = None
+        self._known.move_to_end(name)
         if len(self._known) > MAX_KNOWN_NAMES:
             self._known.popitem(last=False)
-        return before
 
     def remove(self, connection: MuxConnection) -> Route | None:
         """Remove the route of this very connection; a newer one of the same name stays."""

@@ -102,3 +102,8 @@ class Tunnels:
             .offset((page - 1) * page_size)
         )
         return [(tunnel, user) for tunnel, user in await self._session.execute(query)]
+
+    async def names_after(self, tunnel_id: int, count: int) -> list[tuple[int, str]]:
+        """Return the ids and names of the next tunnels after an id: how a server learns of new ones."""
+        query = select(Tunnel.id, Tunnel.subdomain).where(Tunnel.id > tunnel_id).order_by(Tunnel.id).limit(count)
+        return [(number, subdomain) for number, subdomain in await self._session.execute(query)]
