@@ -146,3 +146,14 @@ async def test_a_locked_tunnel_is_the_newest_state_of_it(database: Database) -> 
         async with database.session() as session:
             assert await Tunnels(session).lock(tunnel.id) is not None
             assert await Tunnels(session).lock(99) is None
+
+
+async def test_new_names_are_learnt_by_pages(database: Database) -> None:
+    async with database:
+        user = await new_user(database)
+        made = [await create(database, user, name) for name in ("one", "two", "three")]
+        async with database.reading() as session:
+            names = await Tunnels(session).names_after(0, 2)
+            assert names == [(tunnel.id, tunnel.subdomain) for tunnel in made[:2]]
+            assert await Tunnels(session).names_after(names[-1][0], 2) == [(made[2].id, "three")]
+            assert await Tunnels(session).names_after(made[2].id, 2) == []
