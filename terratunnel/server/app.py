@@ -182,4 +182,4 @@ class AccountServices:
         if not config.require_auth or config.accounts.providers or config.static_keys:
             return True
         async with self._database.reading() as session:
-            return await Users(session).count() > 0
+            return await Users(session).any_active()

@@ -10,7 +10,7 @@ from terratunnel.server.auth.keys import KeyAuthenticator
 from terratunnel.server.background import Periodic
 from terratunnel.server.routes import Route, RouteTable
 from terratunnel.server.storage.api_keys import ApiKeys
-from terratunnel.server.storage.engine import Database
+from terratunnel.server.storage.engine import Database, Session
 from terratunnel.server.storage.tunnels import Tunnels
 
 CHECK_EVERY_S: Final = 0.4
@@ -67,9 +67,9 @@ class LiveWatch:
             batch = ids[start : start + BATCH]
             async with self._database.reading() as session:
                 usable = await ApiKeys(session).usable(batch)
-            for key_id in batch:
-                if key_id not in usable:
-                    end_route(live[key_id], "it was revoked, or has expired")
+                ended = {key_id: await _reason(session, key_id) for key_id in batch if key_id not in usable}
+            for key_id, reason in ended.items():
+                end_route(live[key_id], reason)
 
     async def _learn_names(self) -> None:
         """A name that somebody has is answered 502 while nobody is connected, not 404."""
@@ -87,3 +87,15 @@ class LiveWatch:
             if self._requests.get(key_id, 0) != route.requests:
                 self._keys.used(key_id)
         self._requests = {key_id: route.requests for key_id, route in live.items()}
+
+
+async def _reason(session: Session, key_id: int) -> str:
+    """Return why a key that was good is so no more."""
+    key = await ApiKeys(session).get(key_id)
+    if key is None:
+        return "its tunnel or user was deleted"
+    if not key.is_active:
+        return "by its user or an administrator, or a new key has replaced it"
+    if key.expires_at is not None and key.expires_at <= session.now():
+        return "it has expired"
+    return "its tunnel or user was disabled"

@@ -84,7 +84,8 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-# Ends the live link of a subdomain, for a reason that its client shows: that of one key, or of whatever key (None).
+# Ends the live link of a subdomain: that of one key, or of whatever key (None). The reason completes the client's
+# sentence "The key of this tunnel was revoked: …".
 EndLink = Callable[[str, int | None, str], None]
 
 
@@ -265,7 +266,7 @@ class Accounts:
         """Tell the audit log, and whoever is connected with the key that was replaced."""
         details = {"new_key_id": made.api_key.id, "key_prefix": made.prefix}
         self._audit.record(Event.KEY_ROTATED, actor, subdomain=made.tunnel.subdomain, details=details)
-        self._end_link(made.tunnel.subdomain, None, "its key was replaced by a new one")
+        self._end_link(made.tunnel.subdomain, None, "a new key has replaced it")
 
     async def revoke_key(self, actor: Actor, key_id: int) -> None:
         """End a key of the actor's and cut its client off. Raises BadRequest for the key in use, or NotFound."""
@@ -280,7 +281,7 @@ class Accounts:
             details = {"key_id": key_id, "key_prefix": key.key_prefix}
             self._audit.record(Event.KEY_REVOKED, actor, subdomain=subdomain, details=details)
         if subdomain:
-            self._end_link(subdomain, key_id, "its key was revoked")
+            self._end_link(subdomain, key_id, f"by {actor.username}")
 
     # ------------------------------------------------------------------ private
 

@@ -131,6 +131,7 @@ def test_an_address_that_cannot_be_had_is_written_as_one() -> None:
         (("--domain", "a b"), "domain 'a b'"),
         (("--public-url", "example.com"), "public URL 'example.com'"),
         (("--host", "no-such-host.invalid", "--port", "0"), "cannot listen on no-such-host.invalid:0"),
+        (("--domain", "tunnel.example.com", *LOCAL), "JWT_SECRET is not set"),
         (("--no-require-auth", "--domain", "tunnel.example.com", *LOCAL), "JWT_SECRET is not set"),
         (("--no-require-auth", "--db-path", "missing/x.db", *LOCAL), "--db-path"),
     ],
@@ -141,6 +142,30 @@ def test_a_setting_that_cannot_work_is_one_sentence(arguments: tuple[str, ...], 
     assert err.startswith("Error: ")
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"JWT_SECRET": "change-me-to-something-long-and-secret"}, "JWT_SECRET is the text of an example"),
+        ({}, "nobody can sign in to get one; set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET"),
+        ({"GITLAB_CLIENT_ID": "app"}, "GITLAB_CLIENT_SECRET is not set"),
+        ({"TERRATUNNEL_DATABASE_URL": "mysql://me:hush@host/x"}, "TERRATUNNEL_DATABASE_URL is not like postgresql://"),
+        ({"TERRATUNNEL_DATABASE_URL": "postgresql://me:hush@127.0.0.1:1/x"}, "The database does not answer"),
+    ],
+)
+def test_in_production_a_server_that_is_open_to_all_or_to_none_does_not_start(
+    variables: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", "6f1d86a0c2b94e57d1f3a8420b9c7e55")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    status, out, err = run("server", "--domain", "tunnel.example.com", *LOCAL)
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert words in err
+    assert err.count("\n") == 1
+    assert "hush" not in err
 
 
 # ---------------------------------------------------------------------- the process

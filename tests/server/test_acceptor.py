@@ -12,6 +12,8 @@ from terratunnel.protocol.frames import GOAWAY, FrameType, frame
 from terratunnel.protocol.settings import Settings
 from terratunnel.server.auth.authenticator import Credentials, Grant
 from terratunnel.server.config import EdgeLimits
+from terratunnel.server.storage.audit import Audit
+from terratunnel.server.storage.models import TunnelAuditLog
 from terratunnel.testing.clock import Clock, clocked, settled
 from tests.server.lab import Lab, RawAgent, answer, begin, running
 
@@ -301,3 +303,53 @@ async def test_an_agent_that_breaks_the_protocol_is_told_and_dropped(kind: Frame
         await agent.until_heard("lost")
         while lab.server.routes.agents:
             await settled()
+
+
+# ---------------------------------------------------------------------- what is audited
+
+
+async def audited(lab: Lab) -> list[TunnelAuditLog]:
+    """What was audited, oldest first."""
+    services = lab.server.services
+    await services.audit.flush()
+    async with services.database.reading() as session:
+        return (await Audit(session).list()).rows[::-1]
+
+
+async def test_connecting_and_leaving_is_audited_with_who_and_where() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        visitor.post(b"12345")
+        answer(await agent.request(), b"123")
+        await visitor.response()
+        agent.connection.close_now(GoAwayCode.NORMAL, "the user stopped it")
+        while lab.server.routes.agents:
+            await settled()
+        came, left = await audited(lab)
+        assert (came.event_type, left.event_type) == ("connect", "disconnect")
+        assert (came.subdomain, came.hostname, came.client_ip) == ("app", "app.localhost", "127.0.0.1")
+        assert came.connection_id == left.connection_id
+        assert came.connection_id
+        details = json.loads(left.additional_data or "")
+        assert details == {"reason": "the user stopped it", "requests": 1, "bytes_in": 5, "bytes_out": 3}
+
+
+async def test_each_link_has_an_id_of_its_own() -> None:
+    async with running() as lab:
+        await lab.agent()
+        await lab.agent()
+        rows = await audited(lab)
+        connects = [row.connection_id for row in rows if row.event_type == "connect"]
+        assert len(set(connects)) == 2
+        assert {row.connection_id for row in rows} == set(connects)
+
+
+async def test_a_refusal_is_audited_with_its_reason_and_without_the_key() -> None:
+    async with running() as lab:
+        with pytest.raises(HandshakeRefused):
+            await lab.open("a-wrong-key", b"User-Agent", b"a client", b"Terratunnel-Local-Endpoint", b"http://x")
+        (row,) = await audited(lab)
+        assert (row.event_type, row.client_ip, row.user_agent) == ("refused", "127.0.0.1", "a client")
+        assert row.local_endpoint == "http://x"
+        assert json.loads(row.additional_data or "")["status"] == 401
+        assert "a-wrong-key" not in str(vars(row))

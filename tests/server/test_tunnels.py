@@ -204,7 +204,7 @@ async def test_a_new_key_ends_the_old_one_and_its_link_but_not_the_name(desk: De
         second = await desk.accounts.rotate_key(alice, tunnel_id)
         assert first.plain != second.plain
         assert first.tunnel.subdomain == second.tunnel.subdomain
-        assert desk.ended == [(first.tunnel.subdomain, None, "its key was replaced by a new one")]
+        assert desk.ended == [(first.tunnel.subdomain, None, "a new key has replaced it")]
         newest, oldest = await desk.accounts.keys_of(alice)
         assert (newest.is_active, oldest.is_active) == (True, False)
         own = await desk.accounts.tunnel(alice, tunnel_id)
@@ -226,7 +226,7 @@ async def test_a_revoked_key_ends_its_own_link_only(desk: Desk) -> None:
         made = await desk.accounts.rotate_key(alice, await desk.tunnel_id(alice))
         desk.ended.clear()
         await desk.accounts.revoke_key(alice, made.api_key.id)
-        assert desk.ended == [(made.tunnel.subdomain, made.api_key.id, "its key was revoked")]
+        assert desk.ended == [(made.tunnel.subdomain, made.api_key.id, "by alice")]
         assert [key.is_active for key in await desk.accounts.keys_of(alice)] == [False]
         assert await desk.details() == {"key_id": made.api_key.id, "key_prefix": made.prefix}
 

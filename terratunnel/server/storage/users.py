@@ -86,6 +86,10 @@ class Users:
         query = select(func.count()).select_from(User).where(*_matches(search))
         return await self._session.scalar(query) or 0
 
+    async def any_active(self) -> bool:
+        """Whether there is anybody who is not kept out."""
+        return await self._session.scalar(select(User.id).where(User.is_active.is_(True)).limit(1)) is not None
+
     async def set_active(self, user_id: int, active: bool) -> bool:
         """Let a user in, or keep them out; False when there is none."""
         values = {"is_active": active, "updated_at": self._session.now()}

@@ -87,7 +87,7 @@ async def test_a_client_gets_its_key_when_the_browser_has_approved_it(desk: Desk
         assert (await desk.keys.authenticate(shown(made.plain))).user_id == alice.id
         assert await desk.links.poll(codes.device_code) is PollState.EXPIRED
         assert (await desk.events())[-2:] == ["device_approved", "key_rotated"]
-        assert desk.ended == [(made.tunnel.subdomain, None, "its key was replaced by a new one")]
+        assert desk.ended == [(made.tunnel.subdomain, None, "a new key has replaced it")]
 
 
 async def test_a_code_is_easy_to_read_out_and_to_type(desk: Desk) -> None:

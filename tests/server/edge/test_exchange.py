@@ -1,5 +1,7 @@
 """One exchange: what an agent may answer, what the visitor then sees, and what waits for a free stream."""
 
+from typing import cast
+
 import pytest
 
 from terratunnel.protocol.errors import ResetCode
@@ -522,3 +524,54 @@ async def test_a_visitor_is_not_read_from_while_the_agent_takes_nothing() -> Non
         assert connection._reading_paused
         assert visitor.transport.get_write_buffer_size() > 10_000_000
         assert agent.connection.open_streams == 1
+
+
+# ---------------------------------------------------------------------- cookies (security.md A1)
+
+
+async def test_our_cookies_do_not_reach_a_tunnel_and_its_own_do() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        visitor.get(b"/", b"Cookie: a=1; __Host-terratunnel_session=secret; b=2", b"cookie: terratunnel_oauth=secret")
+        items = cast(list[bytes], (await (await agent.request()).until_heard("headers"))[1])
+        assert b"secret" not in b"".join(items)
+        assert items[items.index(b"Cookie") + 1] == b"a=1; b=2"
+        assert b"cookie" not in items
+
+
+async def test_a_tunnel_sets_no_cookie_for_the_servers_own_pages() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        visitor.get()
+        tossed = b"terratunnel_session=x; Domain=localhost"
+        own = b"a=1; Domain=app.localhost"
+        answer(await agent.request(), b"", b"Set-Cookie", tossed, b"Set-Cookie", own, b"set-cookie", tossed)
+        assert (await visitor.response()).fields == [(b"Content-Length", b"0"), (b"Set-Cookie", own)]
+
+
+async def test_the_servers_own_pages_get_their_cookies() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        route = lab.server.routes.find("app.localhost")
+        assert route is not None
+        route.is_own = True
+        visitor.get(b"/", b"Cookie: terratunnel_session=secret")
+        request = await agent.request()
+        assert b"terratunnel_session=secret" in cast(list[bytes], (await request.until_heard("headers"))[1])
+        answer(request, b"", b"Set-Cookie", b"a=1; Domain=localhost")
+        assert (await visitor.response()).value(b"Set-Cookie") == b"a=1; Domain=localhost"
+
+
+# ---------------------------------------------------------------------- what is counted
+
+
+async def test_requests_and_bytes_are_counted_for_each_route() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        for number in (1, 2):
+            visitor.post(b"12345")
+            answer(await agent.request(number), b"1234567")
+            await visitor.response()
+        route = lab.server.routes.find("app.localhost")
+        assert route is not None
+        assert (route.requests, route.bytes_in, route.bytes_out) == (2, 10, 14)
