@@ -4,6 +4,7 @@ Rule: nothing from the network reaches a terminal or a file unescaped, and no li
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,10 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 # A tenth of a second is not seen by somebody who watches; 64 KiB is one write to a pipe on Linux.
 FLUSH_AFTER_S: Final = 0.1
 FLUSH_AT_CHARS: Final = 65_536
+# What OAuth callbacks, signed links and careless clients put into a query (security.md L2).
+_SECRETS: Final = re.compile(
+    rb"([?&](?:[^=&#?]*(?:token|secret|passw(?:or)?d|key|signature)|code|state|sig)=)[^&#]*", re.IGNORECASE
+)
 
 
 class TimerHandle(Protocol):
@@ -40,6 +45,11 @@ def _escaped(code: int) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def redacted(target: bytes) -> bytes:
+    """Return a request's target in which values of the query that are secrets by their names are `***`."""
+    return _SECRETS.sub(rb"\1***", target) if b"?" in target else target
 
 
 class Timestamps:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from terratunnel import logs
-from terratunnel.logs import EventFormatter, LineWriter, Timestamps, escape
+from terratunnel.logs import EventFormatter, LineWriter, Timestamps, escape, redacted
 
 
 class Timer:
@@ -138,3 +138,30 @@ def test_our_level_is_not_that_of_other_packages() -> None:
     logging.getLogger("terratunnel.x").debug("ours level=debug")
     logging.getLogger("other").info("theirs")
     assert [line[11:] for line in stream.getvalue().splitlines()] == ["DEBUG x: ours level=debug"]
+
+
+# ---------------------------------------------------------------------- secrets
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (b"/auth/github/callback?code=abc&state=def", b"/auth/github/callback?code=***&state=***"),
+        (b"/x?a=1&access_token=abc&b=2", b"/x?a=1&access_token=***&b=2"),
+        (b"/x?API_KEY=abc#top", b"/x?API_KEY=***#top"),
+        (
+            b"/x?X-Amz-Signature=abc&password=&client_secret=x=y",
+            b"/x?X-Amz-Signature=***&password=***&client_secret=***",
+        ),
+        (b"/x?sig=%00\x1b", b"/x?sig=***"),
+    ],
+)
+def test_secrets_in_a_query_are_left_out(target: bytes, shown: bytes) -> None:
+    assert redacted(target) == shown
+
+
+@pytest.mark.parametrize(
+    "target", [b"/token/code=abc", b"/x?", b"/x?a=1&zip_code=2", b"/x?status=1", b"/x?token", b"*"]
+)
+def test_what_is_no_secret_is_shown(target: bytes) -> None:
+    assert redacted(target) == target

@@ -1,9 +1,9 @@
 """The access log: one line for each exchange in the guide's form, `[12:34:56] POST /hook -> 200 12ms`.
 
-Used by the edge. Lines are collected and written in batches; bytes from the internet are escaped.
+Used by the edge. Lines are collected and written in batches; bytes from the internet are escaped, and secrets left out.
 """
 
-from terratunnel.logs import LineWriter, Timestamps, escape
+from terratunnel.logs import LineWriter, Timestamps, escape, redacted
 
 
 class AccessLog:
@@ -16,4 +16,4 @@ class AccessLog:
     def write(self, method: bytes, target: bytes, status: int, duration_s: float) -> None:
         """Note one exchange; status 0 is one that was cut before it had any."""
         stamp = self._stamps.now()
-        self._lines.write(f"{stamp} {escape(method)} {escape(target)} -> {status or '-'} {duration_s * 1000:.0f}ms")
+        self._lines.write(f"{stamp} {escape(method)} {escape(redacted(target))} -> {status or '-'} {duration_s * 1000:.0f}ms")

@@ -40,3 +40,8 @@ def test_an_exchange_that_was_cut_before_its_status_has_none() -> None:
 )
 def test_what_could_play_tricks_is_escaped(target: bytes, shown: str) -> None:
     assert f" {shown} -> 200 " in line_of(b"GET", target, 200, 0.0)
+
+
+def test_what_is_secret_in_a_query_is_left_out() -> None:
+    line = line_of(b"GET", b"/auth/github/callback?code=abc&state=def", 303, 0.0)
+    assert " GET /auth/github/callback?code=***&state=*** -> 303 " in line
