@@ -158,7 +158,7 @@ class AccountServices:
         self._somebody_can = await self._somebody_can_connect()
         if not self._somebody_can and not self._config.is_local:
             raise ConfigError(_NOBODY)
-        await self._watch.check()  # a name that exists is known from the first request on
+        await self._watch.learn_names()  # a name that exists is known from the first request on
         services = self.services
         for part in (services.audit, services.keys, services.sessions, services.links, self._watch):
             part.start()

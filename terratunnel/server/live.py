@@ -14,6 +14,7 @@ from terratunnel.server.storage.engine import Database, Session
 from terratunnel.server.storage.tunnels import Tunnels
 
 CHECK_EVERY_S: Final = 0.4
+LEARN_EVERY_S: Final = 2.0
 BATCH: Final = 500
 
 
@@ -44,24 +45,23 @@ class LiveWatch:
         self._keys = keys
         self._last_tunnel_id = 0
         self._requests: dict[int, int] = {}
-        self._periodic = Periodic("live_watch", CHECK_EVERY_S, self.check)
+        self._key_watch = Periodic("key_watch", CHECK_EVERY_S, self.check_keys)
+        self._name_watch = Periodic("name_watch", LEARN_EVERY_S, self.learn_names)
 
     def start(self) -> None:
         """Begin to watch."""
-        self._periodic.start()
+        self._key_watch.start()
+        self._name_watch.start()
 
     async def close(self) -> None:
         """Stop watching."""
-        await self._periodic.close()
+        await self._key_watch.close()
+        await self._name_watch.close()
 
-    async def check(self) -> None:
-        """Look once. Raises StorageUnavailable; then every link lives on."""
+    async def check_keys(self) -> None:
+        """End the links whose keys have ended. Raises StorageUnavailable; then every link lives on."""
         live = {route.key_id: route for route in self._routes.routes() if route.key_id is not None}
         self._note_used(live)
-        await self._end_revoked(live)
-        await self._learn_names()
-
-    async def _end_revoked(self, live: dict[int, Route]) -> None:
         ids = sorted(live)
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
@@ -71,8 +71,8 @@ class LiveWatch:
             for key_id, reason in ended.items():
                 end_route(live[key_id], reason)
 
-    async def _learn_names(self) -> None:
-        """A name that somebody has is answered 502 while nobody is connected, not 404."""
+    async def learn_names(self) -> None:
+        """Learn which names somebody has: they are answered 502 while nobody is connected, not 404."""
         while True:
             async with self._database.reading() as session:
                 found = await Tunnels(session).names_after(self._last_tunnel_id, BATCH)

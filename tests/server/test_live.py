@@ -221,10 +221,10 @@ async def test_a_request_through_its_link_is_a_use_of_the_key(databases: Databas
         assert route is not None
         assert (route.requests, route.bytes_in, route.bytes_out) == (1, 4, 8)
         watch = at.server._accounts._watch
-        await watch.check()
+        await watch.check_keys()
         assert list(at.server.services.keys._used) == [made.api_key.id]
         await at.server.services.keys.flush()
-        await watch.check()
+        await watch.check_keys()
         assert at.server.services.keys._used == {}
         async with at.server.services.database.reading() as session:
             stored = await session.get(ApiKey, made.api_key.id)
@@ -236,7 +236,7 @@ async def test_a_name_that_exists_is_502_and_any_other_404(databases: Databases)
     async with office(databases) as at:
         tunnel = (await at.accounts.tunnels_of(at.alice))[0].tunnel
         new = await at.elsewhere.create_tunnel(at.root)
-        await at.server._accounts._watch.check()
+        await at.server._accounts._watch.learn_names()
         visitor = await at.visit()
         for name, status in ((tunnel.subdomain, 502), (new.subdomain, 502), ("nobodys", 404)):
             visitor.get(host=f"{name}.localhost".encode())
