@@ -14,7 +14,10 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[3]
 EVENT_TIMEOUT_S: Final = 15.0
-_OURS: Final = ("TERRATUNNEL_", "REQUIRE_AUTH", "STREAMING_", "DEFAULT_CHUNK", "JWT_", "XDG_", "PYTHON")
+_OURS: Final = (
+    *("TERRATUNNEL_", "REQUIRE_AUTH", "STREAMING_", "DEFAULT_CHUNK", "JWT_", "XDG_", "PYTHON"),
+    *("GITHUB_", "GITLAB_"),  # also of the CI system that runs this
+)
 
 Event = dict[str, Any]
 
