@@ -225,12 +225,11 @@ class Multiplexer:
         return False
 
     def reset_stream(self, stream: Stream, code: ResetCode, reason: str = "") -> None:
-        """End a stream now, in both directions; what was queued is dropped, and what it holds will not be handed on.
+        """End a stream now, in both directions; what was queued is dropped. Does nothing to a finished stream.
 
-        A finished stream has nothing left to end, and the peer never hears of one whose head was not sent.
+        The peer never hears of a stream whose head was not sent.
         """
         if self._streams.get(stream.id) is not stream:
-            stream.window.release()
             return
         if stream.sending != HEAD or stream.id & 1 == self._peer_parity:
             self._queue_control(frame(_RESET, 0, stream.id, U32.pack(code) + encode_reason(reason)))
@@ -697,6 +696,6 @@ class Multiplexer:
         stream.wants_room = False
         stream.writer = None
         stream.reader = None
-        stream.window.release()
+        stream.window.close()
         self._scheduler.remove(stream)
         self._streams.pop(stream.id, None)
