@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from terratunnel.forwarding.failures import CLIENT_CLOSED_REQUEST, STATUS_OF_RESET
 from terratunnel.forwarding.upstream import UpstreamConnection, UpstreamPool
 from terratunnel.http1 import forwarding, writer
 from terratunnel.http1.parser import BadMessage, ResponseHead, Trailers
@@ -48,9 +49,13 @@ class Forwarder:
         self._exchanges: set[Exchange] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed: bool = False
-        self._sweep_handle: asyncio.TimerHandle | None = None
         self._sweep_every_s: float = min(1.0, pool.timeouts.first_byte_s / 4)
-        self._sweep()
+        self._sweep_handle: asyncio.TimerHandle = self.loop.call_later(self._sweep_every_s, self._sweep)
+
+    @property
+    def under_way(self) -> int:
+        """How many exchanges are not over."""
+        return len(self._exchanges)
 
     def stream_opened(self, stream: Stream) -> "Exchange":
         """Return the handler of a new stream."""
@@ -80,8 +85,7 @@ class Forwarder:
     def close(self) -> None:
         """Drop every exchange and connection; a stream opened later is refused."""
         self._closed = True
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()
+        self._sweep_handle.cancel()
         for task in self._tasks:
             task.cancel()
         for exchange in list(self._exchanges):
@@ -220,6 +224,8 @@ class Exchange:
         """The visitor is gone or the link is: the service hears it at once."""
         if not self._over:
             self.error = reason or code.name
+            if not self.status:
+                self.status = CLIENT_CLOSED_REQUEST if code is ResetCode.CANCELLED else STATUS_OF_RESET[code]
             self._finish()
 
     def room_available(self) -> None:
@@ -298,6 +304,7 @@ class Exchange:
         """End the exchange with a reason for the visitor."""
         if not self._over:
             self.error = sentence
+            self.status = self.status or STATUS_OF_RESET[code]
             self._stream.reset(code, sentence)
             self._finish()
 
@@ -378,9 +385,7 @@ class Exchange:
         """The service is gone: once the response is out, say that the rest of the request is not wanted."""
         self._waiting = []
         self._repay()
-        if self._request_done:
-            self._over_and_out()
-        elif self._stream.sent:
+        if self._stream.sent:
             self._stream.reset(ResetCode.STOPPED)
             self._over_and_out()
 
@@ -398,8 +403,6 @@ class Exchange:
         self._finish()
 
     def _finish(self) -> None:
-        if self._over:
-            return
         self._over = True
         if self.connecting is not None:
             self.connecting.cancel()

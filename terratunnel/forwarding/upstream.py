@@ -19,6 +19,7 @@ from terratunnel.http1.parser import HeadLimits, ResponseHead, ResponseParser, T
 # Above it the source (the stream) gets no more credit; as for the link, short queues keep the road responsive.
 WRITE_HIGH_BYTES: Final = 65_536
 WRITE_LOW_BYTES: Final = 16_384
+_REST_BYTES: Final = 65_536
 # How long a connection that is closing may take to get rid of its last bytes.
 LINGER_S: Final = 30.0
 # "localhost" is tried on both families without asking a resolver: dev servers listen on either one alone.
@@ -226,6 +227,8 @@ class UpstreamConnection:
         """Forget the connection; an exchange that was under way has failed."""
         self.lost = True
         self._pool.forget(self)
+        if exc is not None and self._handler is not None:
+            self._read_rest()
         self._fail(_CUT_SHORT)
 
     def pause_writing(self) -> None:
@@ -239,6 +242,24 @@ class UpstreamConnection:
             self._handler.upstream_room()
 
     # ------------------------------------------------------------------ private
+
+    def _read_rest(self) -> None:
+        """Read what the service said before it broke off.
+
+        A service that answers early and closes makes our next write fail. That ends the transport, though the answer
+        may still lie in the kernel: up to one in six refused uploads lost its 413 before this was here.
+        """
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is None or self._pool.endpoint.tls:
+            return
+        plain = cast("socket.socket", sock)
+        try:
+            with socket.fromfd(plain.fileno(), plain.family, plain.type) as rest:
+                rest.setblocking(False)
+                while self._handler is not None and not self._reading_paused and (data := rest.recv(_REST_BYTES)):
+                    self.data_received(data)
+        except OSError:
+            pass  # that was all
 
     def _read_events(self) -> None:
         parser = self._parser
@@ -263,12 +284,10 @@ class UpstreamConnection:
 
     def _end(self, trailers: Trailers | None) -> None:
         """The response is complete. The rest of a request that is not may still be sent, up to request_ended()."""
-        handler = self._handler
-        if handler is None:
-            return
+        assert self._handler is not None
         # A service that answers before it has read everything may take the rest for the next request.
         self._keep_alive = self._keep_alive and self._request_ended
-        handler.response_end(trailers)
+        self._handler.response_end(trailers)
         if self._request_ended and not self._parser.upgraded:
             self._release()
 
@@ -322,6 +341,16 @@ class UpstreamPool:
     def __post_init__(self) -> None:
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._all)
+
+    @property
+    def idle(self) -> int:
+        """How many of them serve nobody at the moment."""
+        return len(self._idle)
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return the connection used last, if one is there."""
