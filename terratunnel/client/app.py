@@ -302,7 +302,7 @@ class Client:
     def _heard_ago_s(self) -> float | None:
         if self._current is None:
             return None
-        return round(max(self._clock() - self._current.connection.multiplexer._heard_at, 0.0), 3)
+        return round(max(self._clock() - self._current.connection.multiplexer.heard_at, 0.0), 3)
 
     # ------------------------------------------------------------------ ending
 

@@ -254,6 +254,9 @@ class MuxConnection:
             self.owner.link_opened(self)
 
     def _data_received(self, event: DataReceived) -> None:
+        reader = event.stream.reader
+        if reader is not None and log.isEnabledFor(logging.DEBUG):
+            log.debug("body_progress stream=%d chunks=%d bytes=%d", event.stream.id, reader.index, reader.received)
         handler = _handler_of(event.stream.owner)
         if handler is not None:
             handler.data_received(event.data, event.end)

@@ -116,7 +116,7 @@ class Multiplexer:
         self._resets: RateBudget = RateBudget("resets", settings.max_resets_per_s, now)
         self._controls: RateBudget = RateBudget("control frames", settings.max_control_per_s, now)
         self._small_data: RateBudget = RateBudget("small frames", settings.max_small_data_per_s, now)
-        self._heard_at: float = now
+        self.heard_at: float = now
         self._pinged_at: float = now
         self._ping_count: int = 0
         self._ping_loaded: bool = False
@@ -262,7 +262,7 @@ class Multiplexer:
     def receive_message(self, message: bytes, now: float) -> list[Event]:
         """Read one message; raises LinkError when the peer broke a rule, after what it says in `undelivered`."""
         events: list[Event] = []
-        self._heard_at = now
+        self.heard_at = now
         try:
             self._receive_frames(message, now, events)
         except LinkError:
@@ -274,12 +274,12 @@ class Multiplexer:
 
     def next_deadline(self) -> float:
         """Return when `handle_timer` is to be called, on the clock that `now` comes from."""
-        return min(self._pinged_at + self.settings.ping_after_s, self._heard_at + self.settings.dead_after_s)
+        return min(self._pinged_at + self.settings.ping_after_s, self.heard_at + self.settings.dead_after_s)
 
     def handle_timer(self, now: float) -> None:
         """Send PING when it is time; raises LinkError when the peer has been silent for too long."""
         # The sums of `next_deadline`, so that what is due by the one is due by the other, rounding and all.
-        if now >= self._heard_at + self.settings.dead_after_s:
+        if now >= self.heard_at + self.settings.dead_after_s:
             raise LinkError(GoAwayCode.DEAD, f"nothing heard for {self.settings.dead_after_s:g} s")
         if now >= self._pinged_at + self.settings.ping_after_s:
             self._send_ping(now)

@@ -81,7 +81,9 @@ class AgentLink:
         self._routes.remove(connection)
         route = self.route
         if route is not None:
-            log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, route.agent_address, escape(reason))
+            if route.name:  # the server's own pages have none
+                address = route.agent_address
+                log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, address, escape(reason))
             route.refuse_waiting()
 
     def _serve_waiting(self) -> None:
@@ -158,6 +160,8 @@ class Acceptor:
         plain = cast(Transport, transport)
         plain.write(handshake.accepting_response(exchange.head, extra))
         link = WebSocketLink(plain, client=False)
+        # The link reads in another way, and not before `start`.
+        cast(asyncio.Transport, transport).pause_reading()
         cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
         owner = AgentLink(self._routes)
         mux = MuxConnection(link, owner, True, self._settings, self._clock)

@@ -105,7 +105,7 @@ async def test_a_local_service_that_is_down_is_told_to_both_sides(tmp_path: Path
         tunnel = await screen.wait_for("online")
         status, body = await ask(server.port, tunnel.hostname)
         _, _, own_status, error = await screen.wait_for("exchange")
-    assert (status, own_status) == (502, 0)
+    assert (status, own_status) == (502, 502)
     assert "cannot be reached" in error
     assert error in json.loads(body)["message"]
 

@@ -6,6 +6,7 @@ internet.
 
 from typing import TYPE_CHECKING, Final
 
+from terratunnel.forwarding.failures import CLIENT_CLOSED_REQUEST, STATUS_OF_RESET
 from terratunnel.http1 import forwarding, writer
 from terratunnel.http1.parser import BadMessage, RequestHead, Trailers
 from terratunnel.mux.stream import Stream
@@ -15,22 +16,6 @@ from terratunnel.server.routes import Route
 
 if TYPE_CHECKING:
     from terratunnel.server.edge.connection import VisitorConnection
-
-# What the visitor is told for each way a stream can end early (spec §4).
-STATUS_OF_RESET: Final[dict[ResetCode, int]] = {
-    ResetCode.STOPPED: 502,
-    ResetCode.CANCELLED: 502,
-    ResetCode.UPSTREAM_UNREACHABLE: 502,
-    ResetCode.UPSTREAM_TIMEOUT: 504,
-    ResetCode.UPSTREAM_BROKEN: 502,
-    ResetCode.CHECKSUM_MISMATCH: 502,
-    ResetCode.TOO_LARGE: 413,
-    ResetCode.REFUSED: 503,
-    ResetCode.INTERNAL: 502,
-    ResetCode.STREAM_PROTOCOL_ERROR: 502,
-}
-# nginx's number in the log for a visitor who did not wait.
-CLIENT_CLOSED_REQUEST: Final = 499
 
 RETRY_AFTER: Final[list[bytes]] = [b"Retry-After", b"2"]
 # Interim heads have no flow control of their own: together they may be as long as one head (spec §8, block size).

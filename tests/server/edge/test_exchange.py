@@ -2,11 +2,12 @@
 
 import pytest
 
+from terratunnel.forwarding.failures import STATUS_OF_RESET
 from terratunnel.protocol.errors import ResetCode
 from terratunnel.protocol.frames import Flag
 from terratunnel.protocol.settings import Settings
 from terratunnel.server.config import EdgeLimits
-from terratunnel.server.edge.exchange import MAX_INTERIM_BYTES, STATUS_OF_RESET
+from terratunnel.server.edge.exchange import MAX_INTERIM_BYTES
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from tests.server.lab import OK, RawAgent, Visitor, answer, begin, running
 
