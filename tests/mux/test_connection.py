@@ -630,6 +630,18 @@ async def test_a_wrong_checksum_is_logged_with_its_chunk_and_escaped(caplog: pyt
     assert r"checksum_mismatch reason=chunk 3\x0a\x1b[31m" in caplog.text
 
 
+async def test_the_debug_log_shows_how_far_a_checked_body_has_come(caplog: pytest.LogCaptureFixture) -> None:
+    links = await join_in_memory(settings=Settings(chunk_size=1000)).opened()
+    ours = links.open(GET, end=False, checked=True)
+    assert ours.stream is not None
+    with caplog.at_level(logging.DEBUG, "terratunnel.mux.connection"):
+        ours.stream.send_data(b"x" * 2500)
+        ours.stream.send_end([])
+        far = await theirs(links)
+        await far.until(lambda: far.ended)
+    assert "body_progress stream=1 chunks=3 bytes=2500" in caplog.text
+
+
 async def test_a_goaway_refuses_the_streams_it_never_saw() -> None:
     connection, _, owner = alone()
     connection.message_received(SETTINGS)
