@@ -124,9 +124,7 @@ class ScriptedService:
         if self._path is not None:
             self._server = await asyncio.start_unix_server(self._accept, self._path, limit=READ_LIMIT_BYTES)
             return self
-        self._server = await asyncio.start_server(
-            self._accept, self.host, 0, limit=READ_LIMIT_BYTES, ssl=self._context
-        )
+        self._server = await asyncio.start_server(self._accept, self.host, 0, limit=READ_LIMIT_BYTES, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
