@@ -10,13 +10,13 @@ shortest one
 from typing import Final
 
 # What a queue may add to the round trip: less than a person or a webhook's sender notices.
-TARGET_DELAY_S: Final = 0.010
+TARGET_DELAY_S: Final = 0.002
 # One probe at a time, and this long between them.
 PROBE_EVERY_S: Final = 0.010
 # Below the floor the link would idle between two turns of a busy loop; the step fills 8 MiB within a second.
-FLOOR_BYTES: Final = 524_288
+FLOOR_BYTES: Final = 262_144
 STEP_BYTES: Final = 131_072
-START_BYTES: Final = 1_048_576
+START_BYTES: Final = 524_288
 
 
 class Pacer:
