@@ -85,9 +85,10 @@ class Caller:
 
     def reset(self) -> None:
         """Break the connection off: RST."""
-        sock: socket.socket = self._writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        if not self._writer.is_closing():
+            sock: socket.socket = self._writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._writer.transport.abort()
 
 
 Script = Callable[[Caller], Awaitable[None]]

@@ -108,7 +108,9 @@ async def test_a_caller_that_breaks_off_is_gone_as_well() -> None:
     async with ScriptedService(script) as service:
         _, writer = await called(service)
         writer.write(b"whatever")
-        Caller(1, asyncio.StreamReader(), writer).reset()
+        caller = Caller(1, asyncio.StreamReader(), writer)
+        caller.reset()
+        caller.reset()
         await went.wait()
 
 
