@@ -6,6 +6,7 @@ and idleness have limits.
 
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from terratunnel.http1.parser import BadMessage, RequestHead, RequestParser
@@ -20,6 +21,9 @@ WRITE_HIGH_BYTES: Final = 65_536
 WRITE_LOW_BYTES: Final = 16_384
 # Requests sent ahead of their turn (pipelining) wait in the parser up to this size, then in the kernel.
 MAX_PIPELINED_BYTES: Final = 65_536
+# States in TCP_INFO (Linux, tcp_states.h): reset, and closed by the other side.
+_TCP_CLOSE: Final = 7
+_TCP_CLOSE_WAIT: Final = 8
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, which no visitor takes for an end
 
 
@@ -261,6 +265,9 @@ class VisitorConnection:
             self._check_linger_time(now)
         elif exchange is None:
             self._check_head_time(now)
+        elif self._reading_paused and self._has_left(exchange):
+            exchange.visitor_left()
+            self.cut()
         elif exchange.opaque:
             if exchange.response_done and now - max(self.heard_at, self._closed_at) >= limits.keep_alive_s:
                 exchange.visitor_left()
@@ -281,6 +288,17 @@ class VisitorConnection:
         return now - self._write_moved_at >= self.edge.limits.write_timeout_s
 
     # ------------------------------------------------------------------ private
+
+    def _has_left(self, exchange: Exchange) -> bool:
+        """Whether the visitor has closed while nothing is read from it, which no event tells of. Linux knows."""
+        transport = self._transport
+        if sys.platform != "linux" or transport is None:
+            return False
+        sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return state == _TCP_CLOSE or (state == _TCP_CLOSE_WAIT and not exchange.opaque)
 
     @property
     def _unwritten(self) -> int:
