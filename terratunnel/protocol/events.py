@@ -40,17 +40,6 @@ class DataReceived(Event):
         self.end: bool = end
 
 
-class ChunkVerified(Event):
-    """The DATA events before it were a whole chunk of a checked body; `received` bytes of the body have come so far."""
-
-    __slots__ = ("index", "received", "stream")
-
-    def __init__(self, stream: Stream, index: int, received: int) -> None:
-        self.stream: Stream = stream
-        self.index: int = index
-        self.received: int = received
-
-
 class EndReceived(Event):
     """The end of a direction, with trailer fields as `[name, value, …]`."""
 

@@ -33,7 +33,7 @@ from terratunnel.protocol.frames import (
 )
 from terratunnel.protocol.headers import decode_block, encode_block
 from terratunnel.protocol.pacing import PROBE_EVERY_S, Pacer
-from terratunnel.protocol.scheduler import SMALL_EXCHANGE_BYTES, Scheduler
+from terratunnel.protocol.scheduler import SLICE_CONTENDED_BYTES, SMALL_EXCHANGE_BYTES, Scheduler
 from terratunnel.protocol.settings import DEFAULTS, Setting, Settings, read_settings
 from terratunnel.protocol.streams import DONE, FORBIDDEN, HEAD, RESET, Stream, next_state
 from terratunnel.protocol.windows import MAX_WINDOW, GrowthBudget, ReceiveWindow
@@ -254,7 +254,7 @@ class Multiplexer:
             stream = self._scheduler.next_stream()
             if stream is None:
                 break
-            size += self._write_slice(stream, parts)
+            size += self._write_turn(stream, parts)
         return parts
 
     # ------------------------------------------------------------------ receiving
@@ -518,26 +518,38 @@ class Multiplexer:
         self._control_bytes -= size
         return size
 
-    def _write_slice(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
+    def _write_turn(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
         """Write one turn of a stream: DATA, and CHECKSUM and END where they are due; returns the bytes written."""
-        size = min(self._scheduler.slice_bytes(), stream.pending_bytes, stream.send_credit, self._link_credit)
-        writer = stream.writer
-        if writer is not None:
-            size = min(size, writer.room)
-        written = self._write_data(stream, parts, size)
-        drained = stream.pending_bytes == 0
-        if writer is not None and (drained or writer.room <= 0 or not self._has_credit(stream)):
-            parts.append(frame(_CHECKSUM, 0, stream.id, writer.close_chunk()))
-            written += HEADER_BYTES + 36
-        if drained and stream.pending_end is not None:
-            ending = self._take_end(stream)
-            parts.append(ending)
-            written += len(ending)
-        elif not drained and stream.send_credit > 0:
+        allowance = self._scheduler.slice_bytes() + stream.deficit
+        written = 0
+        while allowance > 0 and stream.pending_bytes > 0 and self._has_credit(stream):
+            size = min(allowance, stream.pending_bytes, stream.send_credit, self._link_credit)
+            if stream.writer is None:
+                written += self._write_data(stream, parts, size)
+            else:
+                size = min(size, stream.writer.room)
+                written += self._write_checked(stream, parts, size, stream.writer)
+            allowance -= size
+        stream.deficit = 0
+        if stream.pending_bytes == 0:
+            if stream.pending_end is not None:
+                ending = self._take_end(stream)
+                parts.append(ending)
+                written += len(ending)
+        elif stream.send_credit > 0:
+            stream.deficit = allowance if allowance < SLICE_CONTENDED_BYTES else SLICE_CONTENDED_BYTES
             self._scheduler.add(stream)
         if stream.wants_room and stream.pending_bytes <= PENDING_LOW_BYTES:
             stream.wants_room = False
             self.writable.append(stream)
+        return written
+
+    def _write_checked(self, stream: Stream, parts: list[bytes | memoryview], size: int, writer: ChunkWriter) -> int:
+        """Write DATA of a checked body, and its CHECKSUM where the chunk is full, the source pauses or credit ends."""
+        written = self._write_data(stream, parts, size)
+        if stream.pending_bytes == 0 or writer.room <= 0 or not self._has_credit(stream):
+            parts.append(frame(_CHECKSUM, 0, stream.id, writer.close_chunk()))
+            written += HEADER_BYTES + 36
         return written
 
     def _in_flight(self) -> int:

@@ -112,6 +112,8 @@ def belongs(kind: FrameType, stream_id: int) -> bool:
         (r"small exchanges \(less than ([\d,]+) bytes", scheduler.SMALL_EXCHANGE_BYTES),
         (r"in slices of ([\d,]+)\s+bytes", scheduler.SLICE_CONTENDED_BYTES),
         (r"a turn after each ([\d,]+) bytes", scheduler.SMALL_AHEAD_BYTES),
+        (r"than adds (\d+) ms to the shortest", 1_000 * pacing.TARGET_DELAY_S),
+        (r"a PING every (\d+) ms", 1_000 * pacing.PROBE_EVERY_S),
         (r"no more bulk in flight .*?moves its bound between\s+([\d,]+) bytes", pacing.FLOOR_BYTES),
         (r"return link credit when ([\d,]+) bytes", multiplexer.LINK_GRANT_BYTES),
         (r"the configured chunk size \(([\d,]+)\)", Settings().chunk_size),
