@@ -370,14 +370,13 @@ def test_a_visitor_who_leaves_while_nothing_is_read_from_it_is_noticed(how: str)
             request = await agent.request()
             begin(request)
             assert (await visitor.head()).status == 200
-            visitor.send(b"100000\r\n", b"x" * 0x100000, b"\r\n")
+            # More than the stream takes, and little enough for the kernel to take the rest.
+            visitor.send(b"70000\r\n", b"x" * 0x70000, b"\r\n")
             await settled()
             (connection,) = lab.server._edge.connections
             assert connection._reading_paused
             await clock.advance(200.0)
             assert lab.connections == 1
-            if how == "close":
-                await visitor.writer.drain()
             visitor.leave() if how == "close" else visitor.reset()
             await settled()
             await clock.advance(1.0)
