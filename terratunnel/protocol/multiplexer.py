@@ -520,7 +520,7 @@ class Multiplexer:
 
     def _write_turn(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
         """Write one turn of a stream: DATA, and CHECKSUM and END where they are due; returns the bytes written."""
-        allowance = self._scheduler.slice_bytes() + stream.deficit
+        allowance = stream.turn_left if stream.turn_left > 0 else self._scheduler.slice_bytes()
         written = 0
         while allowance > 0 and stream.pending_bytes > 0 and self._has_credit(stream):
             size = min(allowance, stream.pending_bytes, stream.send_credit, self._link_credit)
@@ -530,14 +530,15 @@ class Multiplexer:
                 size = min(size, stream.writer.room)
                 written += self._write_checked(stream, parts, size, stream.writer)
             allowance -= size
-        stream.deficit = 0
+        stream.turn_left = 0
         if stream.pending_bytes == 0:
             if stream.pending_end is not None:
                 ending = self._take_end(stream)
                 parts.append(ending)
                 written += len(ending)
         elif stream.send_credit > 0:
-            stream.deficit = allowance if allowance < SLICE_CONTENDED_BYTES else SLICE_CONTENDED_BYTES
+            if allowance > 0:
+                stream.turn_left = allowance if allowance < SLICE_CONTENDED_BYTES else SLICE_CONTENDED_BYTES
             self._scheduler.add(stream)
         if stream.wants_room and stream.pending_bytes <= PENDING_LOW_BYTES:
             stream.wants_room = False

@@ -27,14 +27,15 @@ class Scheduler:
         self._ahead: int = 0
 
     def add(self, stream: Stream) -> None:
-        """Put a stream at the end of its class, unless it is queued already."""
+        """Put a stream at the end of its class, or ahead of it in the middle of a turn, unless it is queued already."""
         if stream.queued:
             return
         stream.queued = True
-        if stream.sent_bytes < SMALL_EXCHANGE_BYTES:
-            self._small.append(stream)
+        queue = self._small if stream.sent_bytes < SMALL_EXCHANGE_BYTES else self._bulk
+        if stream.turn_left > 0:
+            queue.appendleft(stream)
         else:
-            self._bulk.append(stream)
+            queue.append(stream)
 
     def remove(self, stream: Stream) -> None:
         """Take a stream out that was reset: nothing of it may stay behind while the link has no credit."""

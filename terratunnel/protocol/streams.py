@@ -66,14 +66,13 @@ def next_state(state: int, what: int) -> int:
 class Stream:
     """One exchange on a link. The multiplexer alone changes it; `owner` is for whoever uses the multiplexer.
 
-    `deficit` is what the end of the link's credit cut from the last turn; the next one is longer by it.
+    `turn_left` is what remains of a turn that the end of the link's credit interrupted.
 
     `pending` holds body bytes that wait for credit; `pending_end` the trailer block that follows
     them, None while there is no end.
     """
 
     __slots__ = (
-        "deficit",
         "id",
         "owner",
         "pending",
@@ -85,6 +84,7 @@ class Stream:
         "send_credit",
         "sending",
         "sent_bytes",
+        "turn_left",
         "wants_room",
         "window",
         "writer",
@@ -97,7 +97,7 @@ class Stream:
         self.receiving: int = HEAD
         self.send_credit: int = send_credit
         self.sent_bytes: int = 0
-        self.deficit: int = 0
+        self.turn_left: int = 0
         self.window: ReceiveWindow = window
         self.pending: deque[bytes | memoryview] = deque()
         self.pending_bytes: int = 0
