@@ -685,7 +685,12 @@ async def test_a_visitor_who_leaves_in_the_middle_of_a_response_stops_it() -> No
 
 @clocked
 async def test_a_visitor_who_leaves_while_the_connection_is_made_leaves_no_connection(clock: Clock) -> None:
-    async with Rig(silent, clock) as rig:
+    async def script(caller: Caller) -> None:
+        await caller.gone()
+        gone.set()
+
+    gone = asyncio.Event()
+    async with Rig(script, clock) as rig:
         rig.pool.endpoint = parse_endpoint(rig.service.url.replace("http:", "https:"))
         visit = rig.send(b"POST", end=False)
         body(visit, b"x")
@@ -693,9 +698,8 @@ async def test_a_visitor_who_leaves_while_the_connection_is_made_leaves_no_conne
             await settled()
         assert visit.stream is not None
         visit.stream.reset(ResetCode.CANCELLED)
-        await settled()
-        assert rig.forwarder.under_way == 0
-        assert rig.pool.connections == 0
+        await gone.wait()
+        assert (rig.forwarder.under_way, rig.pool.connections) == (0, 0)
 
 
 async def test_a_lost_link_cancels_every_request() -> None:
@@ -735,7 +739,7 @@ async def test_a_service_that_answers_early_and_reads_on_gets_the_rest() -> None
             await settled()
         await settled()
         assert "reset" not in visit.names()
-        assert rig.pool.idle == 0  # a service that answers early may take the rest for a request
+        assert rig.pool.connections == 0  # a service that answers early may take the rest for a request
 
 
 @pytest.mark.parametrize("ending", [Caller.close, Caller.reset])
@@ -789,7 +793,11 @@ async def test_the_upload_is_stopped_only_once_a_slow_visitor_has_the_answer(clo
         await visit.until(lambda: len(visit.body) == 50_000)
         while rig.pool.connections:
             await settled()
-        body(visit, b"more")
+        for _ in range(10):
+            body(visit, b"m" * 50_000)
+            await settled()
+        assert visit.stream is not None
+        assert visit.stream._state.pending_bytes == 0  # what nobody wants is read and dropped, not kept
         await clock.advance(5)
         assert "reset" not in visit.names()
         visit.release()
@@ -931,6 +939,27 @@ async def test_a_visitor_who_ends_before_the_switch_is_still_answered() -> None:
                 finish(visit)
             await visit.until(lambda visit=visit: visit.ended)  # type: ignore[misc]
             assert visit.body == b"all the same"
+
+
+async def test_a_visitor_who_breaks_an_upgraded_connection_breaks_it_for_the_service() -> None:
+    broken: list[bool] = []
+
+    async def script(caller: Caller) -> None:
+        await caller.head()
+        caller.send(SWITCH)
+        try:
+            broken.append(await caller.read_to_end() != b"")
+        except ConnectionResetError:
+            broken.append(True)
+
+    async with Rig(script) as rig:
+        visit = rig.send(fields=ASK, end=False)
+        await visit.until_heard("headers")
+        assert visit.stream is not None
+        visit.stream.reset(ResetCode.CANCELLED)
+        while not broken:
+            await settled()
+    assert broken == [True]
 
 
 async def test_an_upgraded_connection_that_breaks_is_a_cut() -> None:
