@@ -575,7 +575,7 @@ class ClosesTheLink(StreamRecorder):
 class ResetsItself(StreamRecorder):
     """Resets its stream at the first data."""
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         super().data_received(data, end)
         assert self.stream is not None
         self.stream.reset(ResetCode.STOPPED)
