@@ -87,8 +87,7 @@ class WebSocketLink:
         """Nothing: the transport was connected before the handshake."""
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        """Read straight into the frame reader's buffer (asyncio.BufferedProtocol, which uvloop knows by its methods).
-        """
+        """Read straight into the frame reader's buffer: uvloop knows a BufferedProtocol by its methods."""
         return self._reader.buffer()
 
     def buffer_updated(self, size: int) -> None:

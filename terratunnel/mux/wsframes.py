@@ -66,9 +66,8 @@ class FrameReader:
     """Turns bytes into messages. `masked`: the peer is a client, whose frames must be masked (a server's must not).
 
     Bytes are read straight into `buffer()` and each payload is copied once, out of it. Readers without half a frame
-    share one
-    buffer, so an idle link holds none. `error` is set once the peer broke a rule; what came before it is still handed
-    on.
+    share one buffer, so an idle link holds none. `error` is set once the peer broke a rule; what came before it is
+    still handed on.
     """
 
     __slots__ = ("_fragments", "_fragments_bytes", "_held", "_held_bytes", "_masked", "_max_bytes", "_wanted", "error")
