@@ -1,6 +1,7 @@
 """The client comes back by itself, keeps its name, gives way to a successor, and finds a peer that vanished in 15 s."""
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ import pytest
 
 from tests.e2e.support.cutter import CuttingRelay
 from tests.e2e.support.lab import Lab, Tunnel, in_background, port_of
+from tests.e2e.support.netns import AVAILABLE, HERE, OtherHost
 from tests.e2e.support.processes import Program
 from tests.e2e.support.upstream import RawUpstream
 from tests.e2e.support.wire import cut_of
@@ -227,7 +229,38 @@ def handshake_without_an_answer(lab: Lab) -> None:
         assert "did not answer in time" in again["reason"]
 
 
-VANISHING = (link_that_falls_silent, client_that_vanishes, server_that_vanishes, handshake_without_an_answer)
+def host_that_vanishes(lab: Lab) -> None:
+    with OtherHost() as host:
+        server = lab.server("--host", "0.0.0.0")
+        port = port_of(server)
+        command = ["-m", "terratunnel", "client", "--server-url", f"ws://{HERE}:{port}", "--output", "json"]
+        command += ["--local-endpoint", "http://127.0.0.1:9", "--api-port", "0"]
+        client = lab.own(Program("client", [*host.prefix, sys.executable, *command], lab.folder))
+        tunnel = lab.join(server, client)
+        assert "Connection refused" in refusal(tunnel)  # by nobody on the other host's port 9
+        host.vanish()
+        limit = time.monotonic() + FOUND_WITHIN_S + MARGIN_S
+        client_found = in_background(client.wait, "reconnecting", 1, FOUND_WITHIN_S + MARGIN_S)
+        assert "nothing heard for 15 s" in refusal(tunnel)
+        client_found.result(FOUND_WITHIN_S)
+        assert time.monotonic() <= limit
+        host.come_back()
+        client.wait("online", 2)
+        assert "Connection refused" in refusal(tunnel)
+
+
+def refusal(tunnel: Tunnel) -> str:
+    """Why a visitor gets a 502."""
+    with tunnel.visit(FOUND_WITHIN_S + MARGIN_S) as visitor:
+        visitor.send(tunnel.get())
+        response = visitor.read_response()
+        assert response.status == 502
+        return response.body.decode()
+
+
+VANISHING = [link_that_falls_silent, client_that_vanishes, server_that_vanishes, handshake_without_an_answer]
+if AVAILABLE:
+    VANISHING.append(host_that_vanishes)
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +289,10 @@ def test_a_server_that_vanishes_is_found_within_15_s(vanishing: dict[str, Future
 
 def test_a_handshake_that_has_no_answer_is_given_up_and_tried_again(vanishing: dict[str, Future[None]]) -> None:
     vanishing["handshake_without_an_answer"].result(40)
+
+
+if AVAILABLE:
+
+    def test_a_host_that_vanishes_is_found_within_15_s_by_both_ends(vanishing: dict[str, Future[None]]) -> None:
+        """Not even the kernel of the other side answers any more."""
+        vanishing["host_that_vanishes"].result(40)
