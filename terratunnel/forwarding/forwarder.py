@@ -129,7 +129,7 @@ class Exchange:
         self._forwarder: Forwarder = forwarder
         self._stream: Stream = stream
         self._upstream: UpstreamConnection | None = None
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | memoryview] = []
         self._owed: int = 0
         self._progress_at: float = now
         self._chunked: bool = False
@@ -191,7 +191,7 @@ class Exchange:
             self._begin(connection)
             self._forwarder.loop.call_soon(self._flush_waiting)
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Send bytes of the request on."""
         self._body_begun = True
         if self._body_left >= 0:
@@ -339,7 +339,7 @@ class Exchange:
         if self._request_done and self._upstream is not None:
             self._upstream.write_eof()
 
-    def _send(self, parts: list[bytes], size: int) -> None:
+    def _send(self, parts: list[bytes | memoryview], size: int) -> None:
         """Send parts of the request and settle the credit for `size` bytes of body."""
         self._owed += size
         upstream = self._upstream

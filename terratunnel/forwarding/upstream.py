@@ -17,8 +17,8 @@ from terratunnel.errors import RemoteProtocolError, TerratunnelError
 from terratunnel.http1.parser import HeadLimits, ResponseHead, ResponseParser, Trailers
 
 # Above it the source (the stream) gets no more credit; as for the link, short queues keep the road responsive.
-WRITE_HIGH_BYTES: Final = 65_536
-WRITE_LOW_BYTES: Final = 16_384
+WRITE_HIGH_BYTES: Final = 262_144
+WRITE_LOW_BYTES: Final = 65_536
 _REST_BYTES: Final = 65_536
 # How long a connection that is closing may take to get rid of its last bytes.
 LINGER_S: Final = 30.0
@@ -91,8 +91,8 @@ class UpstreamHandler(Protocol):
 class Transport(Protocol):
     """What an upstream connection uses of an asyncio transport."""
 
-    def write(self, data: bytes) -> None: ...
-    def writelines(self, parts: list[bytes]) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def writelines(self, parts: list[bytes | memoryview]) -> None: ...
     def write_eof(self) -> None: ...
     def can_write_eof(self) -> bool: ...
     def is_closing(self) -> bool: ...
@@ -138,12 +138,12 @@ class UpstreamConnection:
         self._keep_alive = False
         self._parser.expect(method)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Send bytes of the request."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def writelines(self, parts: list[bytes]) -> None:
+    def writelines(self, parts: list[bytes | memoryview]) -> None:
         """Send several pieces with one gathered write."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(parts)

@@ -19,7 +19,7 @@ class StreamHandler(Protocol):
     def headers_received(self, items: list[bytes], end: bool, interim: bool) -> None:
         """A head arrived: a request's, a response's, or an interim (1xx) response's."""
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Bytes arrived; call `Stream.consumed` once they are handed on."""
 
     def end_received(self, trailers: list[bytes]) -> None:

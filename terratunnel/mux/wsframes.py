@@ -28,6 +28,8 @@ _LARGE_PART_BYTES: Final = 4_096
 # What one read may bring: a few messages of bulk; more only empties the processor's caches.
 READ_BYTES: Final = 524_288
 _SMALL_READ_BYTES: Final = 65_536
+# What a peer must have sent of a frame before there is a large buffer for it: a head alone promises, and costs nothing.
+_EARNED_BYTES: Final = 16_384
 # The buffer of every reader that holds no half frame, and a few of those that others have given back.
 _SHARED: Final = bytearray(READ_BYTES)
 _SPARE: Final[list[bytearray]] = []
@@ -106,8 +108,9 @@ class FrameReader:
         total = self._held_bytes + size
         self._held_bytes = total
         if self.error is not None or total < self._wanted:
-            if self._held is None:
-                self._keep_rest(_SHARED, 0, total)
+            held = self._held
+            if held is None or total == len(held):
+                self._keep_rest(_SHARED if held is None else held, 0, total)
             return messages
         source = _SHARED if self._held is None else self._held
         try:
@@ -127,7 +130,7 @@ class FrameReader:
             self._wanted = 2
             self._held = None
         elif held is None or len(held) < self._wanted:
-            self._held = _take_buffer(self._wanted)
+            self._held = _take_buffer(self._wanted, rest)
         elif start == 0:
             return
         if self._held is not None:
@@ -263,9 +266,9 @@ class FrameWriter:
         return self._pool[start:end]
 
 
-def _take_buffer(wanted: int) -> bytearray:
-    """Return a buffer with room for a frame of `wanted` bytes."""
-    if wanted <= _SMALL_READ_BYTES:
+def _take_buffer(wanted: int, rest: int) -> bytearray:
+    """Return a buffer for a frame of `wanted` bytes, `rest` of which are here; it may be too small for the whole."""
+    if wanted <= _SMALL_READ_BYTES or rest < _EARNED_BYTES:
         return bytearray(_SMALL_READ_BYTES)
     if wanted > READ_BYTES:
         return bytearray(wanted)

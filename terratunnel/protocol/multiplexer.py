@@ -75,6 +75,8 @@ MAX_CONTROL_BYTES: Final = 4_194_304
 SMALL_DATA_BYTES: Final = 1_024
 # A peer that announces a tiny window does not make this side sum tiny chunks: the end of credit closes them anyway.
 MIN_CHUNK_BYTES: Final = 4_096
+# From this size on a view of a message is cheaper than a copy of its DATA.
+VIEWED_BYTES: Final = 16_384
 # Link credit returns in steps of this size, which is how well the sender knows what is in flight.
 LINK_GRANT_BYTES: Final = 131_072
 MAX_STREAM_ID: Final = 2**32 - 2
@@ -201,7 +203,7 @@ class Multiplexer:
         if end:
             self._forget_if_finished(stream)
 
-    def send_data(self, stream: Stream, data: bytes, end: bool = False) -> None:
+    def send_data(self, stream: Stream, data: bytes | memoryview, end: bool = False) -> None:
         """Queue bytes of a body; ask `has_room` before reading more from the source."""
         self._require_body(stream)
         if data:
@@ -299,7 +301,12 @@ class Multiplexer:
             position = start + int(length)
             if position > total:
                 raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame")
-            self._receive_frame(int(kind), int(flags), int(stream_id), message[start:position], now, events)
+            stream = self._streams.get(stream_id) if kind == _DATA and 2 * length > total >= VIEWED_BYTES else None
+            if stream is not None:
+                # Most of the message: a view of it costs no copy, and keeps little else alive.
+                self._receive_data(stream, int(flags), memoryview(message)[start:position], now, events)
+            else:
+                self._receive_frame(int(kind), int(flags), int(stream_id), message[start:position], now, events)
         if self._control_bytes > MAX_CONTROL_BYTES:
             raise LinkError(GoAwayCode.BUDGET_EXCEEDED, "control frames: the peer does not read the answers to its own")
 
@@ -402,7 +409,9 @@ class Multiplexer:
         if end:
             self._finish_receiving(stream)
 
-    def _receive_data(self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event]) -> None:
+    def _receive_data(
+        self, stream: Stream, flags: int, payload: bytes | memoryview, now: float, events: list[Event]
+    ) -> None:
         end = flags & _FLAG_END != 0
         size = len(payload)
         self._count_on_link(size, now)

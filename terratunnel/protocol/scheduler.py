@@ -10,8 +10,8 @@ from terratunnel.protocol.streams import Stream
 
 SMALL_EXCHANGE_BYTES: Final = 65_536
 # Under contention a slice is what one other stream waits for; alone, fewer and larger slices save system calls.
-SLICE_CONTENDED_BYTES: Final = 32_768
-SLICE_ALONE_BYTES: Final = 131_072
+SLICE_CONTENDED_BYTES: Final = 65_536
+SLICE_ALONE_BYTES: Final = 262_144
 # What small exchanges may send before bulk that waits has a turn: it keeps a fifth of the link, whatever else goes on.
 SMALL_AHEAD_BYTES: Final = 131_072
 

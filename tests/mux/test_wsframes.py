@@ -93,6 +93,16 @@ def test_a_frame_of_any_size_that_comes_in_two_is_whole(size: int, first: int) -
     assert found == [(Opcode.BINARY, b"before"), (Opcode.BINARY, payload), (Opcode.BINARY, b"after")]
 
 
+def test_the_promise_of_a_large_frame_is_given_a_small_buffer() -> None:
+    subject = reader()
+    data = theirs(2, b"x" * MIB, True)
+    assert subject.receive_data(data[:14]) == []
+    assert len(subject.buffer()) < 65_536
+    assert subject.receive_data(data[14:100_000]) == []
+    assert len(subject.buffer()) == len(data) - 100_000
+    assert subject.receive_data(data[100_000:]) == [(Opcode.BINARY, b"x" * MIB)]
+
+
 def test_two_readers_with_halves_of_frames_do_not_mix_them_up() -> None:
     one, other = reader(), reader()
     of_one, of_other = theirs(2, b"1" * 1000, True), theirs(2, b"2" * 1000, True)

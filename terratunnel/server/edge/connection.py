@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from terratunnel.server.edge.listener import Edge
 
 # Short, so that what a slow visitor has not read waits in its stream's window, where it is counted.
-WRITE_HIGH_BYTES: Final = 65_536
-WRITE_LOW_BYTES: Final = 16_384
+WRITE_HIGH_BYTES: Final = 262_144
+WRITE_LOW_BYTES: Final = 65_536
 # Requests sent ahead of their turn (pipelining) wait in the parser up to this size, then in the kernel.
 MAX_PIPELINED_BYTES: Final = 65_536
 # States in TCP_INFO (Linux, tcp_states.h): reset, and closed by the other side.
@@ -30,8 +30,8 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 class Transport(Protocol):
     """What a visitor's connection uses of an asyncio transport."""
 
-    def write(self, data: bytes) -> None: ...
-    def writelines(self, parts: list[bytes]) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def writelines(self, parts: list[bytes | memoryview]) -> None: ...
     def write_eof(self) -> None: ...
     def is_closing(self) -> bool: ...
     def close(self) -> None: ...
@@ -138,7 +138,7 @@ class VisitorConnection:
 
     # ------------------------------------------------------------------ for the exchange
 
-    def write(self, parts: list[bytes]) -> None:
+    def write(self, parts: list[bytes | memoryview]) -> None:
         """Write parts with one gathered write."""
         transport = self._transport
         if transport is None or transport.is_closing():

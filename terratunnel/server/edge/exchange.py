@@ -220,13 +220,13 @@ class Exchange:
         elif self._fits(0, True):
             self._end_response([])
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Write bytes of the response."""
         size = len(data)
         if not self._fits(size, end):
             return
         connection = self._connection
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         if self._held_head:
             parts.append(self._held_head)
             self._held_head = b""
@@ -345,7 +345,7 @@ class Exchange:
         return True
 
     def _end_response(self, trailers: list[bytes]) -> None:
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         if self._held_head:
             parts.append(self._held_head)
             self._held_head = b""
