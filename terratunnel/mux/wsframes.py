@@ -122,7 +122,7 @@ class FrameReader:
         return messages
 
     def _keep_rest(self, source: bytearray, start: int, total: int) -> None:
-        """Keep the beginning of a frame that is not whole, in a buffer of this reader with room for all of it."""
+        """Keep the beginning of a frame that is not whole in a buffer of this reader."""
         rest = 0 if self.error is not None else total - start
         self._held_bytes = rest
         held = self._held
