@@ -8,7 +8,7 @@ from terratunnel.mux import link
 from terratunnel.mux.connection import MuxConnection
 from terratunnel.mux.memory import MemoryLink
 from terratunnel.mux.websocket import WebSocketLink
-from terratunnel.protocol.multiplexer import MESSAGE_BYTES
+from terratunnel.protocol.outbox import MESSAGE_BYTES
 
 
 def calls(kind: type) -> list[str]:
@@ -25,5 +25,5 @@ def test_a_connection_hears_what_a_link_tells() -> None:
 
 
 def test_a_queue_wakes_its_source_before_it_is_empty_and_holds_a_few_messages_at_most() -> None:
-    assert 0 < link.WRITE_LOW_BYTES < link.WRITE_HIGH_BYTES <= 8 * MESSAGE_BYTES
-    assert 0 < link.NOTSENT_LOWAT_BYTES <= 8 * MESSAGE_BYTES
+    assert 0 < link.WRITE_LOW_BYTES < link.WRITE_HIGH_BYTES <= 1_048_576
+    assert 0 < link.NOTSENT_LOWAT_BYTES <= 1_048_576
