@@ -208,8 +208,8 @@ class MuxConnection:
 
     def _wake_sources(self) -> None:
         """Tell the sources that paused; a fault of one must not leave the others asleep."""
-        ready = self.multiplexer.writable
-        self.multiplexer.writable = []
+        ready = list(self.multiplexer.writable)
+        self.multiplexer.writable.clear()
         for state in ready:
             handler = _handler_of(state.owner)
             try:

@@ -52,6 +52,13 @@ BODY: Final = 1
 DONE: Final = 2
 RESET: Final = 3
 FORBIDDEN: Final = -1
+IN_INTERIM: Final = 0
+IN_HEADERS: Final = 1
+IN_HEADERS_END: Final = 2
+IN_DATA: Final = 3
+IN_DATA_END: Final = 4
+IN_CHECKSUM: Final = 5
+IN_END: Final = 6
 _INPUTS: Final = 8
 _NEXT: Final[list[int]] = [
     int(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else FORBIDDEN for state in State for what in Input

@@ -11,7 +11,8 @@ from terratunnel.mux.stream import Stream
 from terratunnel.protocol.errors import GoAwayCode, ResetCode
 from terratunnel.protocol.frames import SETTING, Flag, FrameType, frame
 from terratunnel.protocol.headers import encode_block
-from terratunnel.protocol.multiplexer import CONTROL_HIGH_BYTES, PENDING_HIGH_BYTES
+from terratunnel.protocol.multiplexer import CONTROL_HIGH_BYTES
+from terratunnel.protocol.outbox import PENDING_HIGH_BYTES
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from terratunnel.testing.links import JoinedLinks, join_in_memory, join_over_sockets

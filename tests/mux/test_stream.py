@@ -4,7 +4,7 @@ import pytest
 
 from terratunnel.errors import LocalProtocolError
 from terratunnel.protocol.errors import ResetCode
-from terratunnel.protocol.multiplexer import PENDING_HIGH_BYTES
+from terratunnel.protocol.outbox import PENDING_HIGH_BYTES
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import settled
 from terratunnel.testing.links import JoinedLinks, join_in_memory

@@ -21,16 +21,13 @@ from terratunnel.protocol.frames import (
 )
 from terratunnel.protocol.multiplexer import (
     CONTROL_HIGH_BYTES,
-    LINK_GRANT_BYTES,
     MAX_CONTROL_BYTES,
     MAX_STREAM_ID,
-    MESSAGE_BYTES,
     MIN_CHUNK_BYTES,
-    PENDING_HIGH_BYTES,
-    PENDING_LOW_BYTES,
     SMALL_DATA_BYTES,
     Multiplexer,
 )
+from terratunnel.protocol.outbox import LINK_GRANT_BYTES, MESSAGE_BYTES, PENDING_HIGH_BYTES, PENDING_LOW_BYTES
 from terratunnel.protocol.pacing import PROBE_EVERY_S, START_BYTES
 from terratunnel.protocol.scheduler import SLICE_ALONE_BYTES, SLICE_CONTENDED_BYTES, SMALL_EXCHANGE_BYTES
 from terratunnel.protocol.settings import DEFAULTS, Setting, Settings
