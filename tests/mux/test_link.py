@@ -8,7 +8,6 @@ from terratunnel.mux import link
 from terratunnel.mux.connection import MuxConnection
 from terratunnel.mux.memory import MemoryLink
 from terratunnel.mux.websocket import WebSocketLink
-from terratunnel.protocol.outbox import MESSAGE_BYTES
 
 
 def calls(kind: type) -> list[str]:
