@@ -189,7 +189,7 @@ class Exchange:
             # The first bytes of the body are in the same message more often than not: one write for both.
             self._waiting.append(head)
             self._begin(connection)
-            self._forwarder.loop.call_soon(self._flush_waiting)
+            self._stream.after_message(self._flush_waiting)
 
     def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Send bytes of the request on."""

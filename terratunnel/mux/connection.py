@@ -77,6 +77,7 @@ class MuxConnection:
         self._sending_paused: bool = False
         self._was_full: bool = False
         self._closing: bool = False
+        self._after_message: list[Callable[[], None]] = []
         self._goaway: GoAwayCode | None = None
         self._goaway_reason: str = ""
         self._timer: asyncio.TimerHandle = self._loop.call_later(self._until_deadline(), self._on_timer)
@@ -148,10 +149,13 @@ class MuxConnection:
             log.warning("link_broken code=%s reason=%s", error.code.name, error.reason)
             for event in self.multiplexer.undelivered:
                 self._dispatch(event)
+            self._end_message()
             self.close_now(error.code, error.reason)
             return
         for event in events:
             self._dispatch(event)
+        if self._after_message:
+            self._end_message()
         if self._was_full and self.can_open:
             self._tell_capacity()
         if self._closing or self.multiplexer.has_output:
@@ -169,6 +173,10 @@ class MuxConnection:
             self.owner.link_closed(self, self._goaway, self._goaway_reason or reason)
         except Exception:
             log.exception("owner_failed at=link_closed")
+
+    def after_message(self, callback: Callable[[], None]) -> None:
+        """Call back once every event of this message is handed on (for handlers, while one is)."""
+        self._after_message.append(callback)
 
     def pause_sending(self) -> None:
         """The link is full: what is queued waits in the streams."""
@@ -218,6 +226,14 @@ class MuxConnection:
             except Exception:
                 log.exception("handler_failed at=room_available")
                 self._abandon(state)
+
+    def _end_message(self) -> None:
+        callbacks, self._after_message = self._after_message, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("handler_failed at=after_message")
 
     def _tell_capacity(self) -> None:
         self._was_full = False

@@ -216,7 +216,8 @@ class Exchange:
         if self.opaque:
             self._connection.hand_on_early_bytes(self)
         if not end:
-            self._connection.edge.loop.call_soon(self._flush_head)
+            if self._stream is not None:
+                self._stream.after_message(self._flush_head)
         elif self._fits(0, True):
             self._end_response([])
 
