@@ -106,14 +106,18 @@ class VisitorConnection:
     def eof_received(self) -> bool:
         """The visitor will send nothing more.
 
-        That is a half-close on an upgraded connection and a farewell elsewhere.
+        That is a half-close on an upgraded connection and a farewell elsewhere. Who leaves in the middle of a response
+        and still reads must not take our FIN for its end.
         """
         exchange = self._exchange
         if exchange is not None and exchange.opaque:
             exchange.request_end(None)
             return True
         if exchange is not None:
+            begun = exchange.status != 0 and not exchange.response_done
             exchange.visitor_left()
+            if begun:
+                self.cut()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

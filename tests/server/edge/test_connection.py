@@ -360,6 +360,20 @@ async def test_a_visitor_who_leaves_in_its_body_ends_its_stream() -> None:
         assert not request.ended
 
 
+async def test_who_half_closes_in_the_middle_of_a_response_does_not_take_the_rest_for_its_end() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        visitor.send(b"GET / HTTP/1.0\r\nHost: ", HOST, BLANK)
+        request = await agent.request()
+        begin(request)
+        assert request.stream is not None
+        request.stream.send_data(b"half")
+        assert (await visitor.head()).value(b"Connection") == b"close"
+        assert await visitor.reader.readexactly(4) == b"half"
+        visitor.writer.write_eof()
+        assert await visitor.is_cut()
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_visitor_who_leaves_while_nothing_is_read_from_it_is_noticed(how: str) -> None:
     @clocked
