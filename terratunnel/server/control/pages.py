@@ -16,9 +16,11 @@ _PAGE = """<!doctype html>
 <title>Terratunnel</title>
 <style>
 :root {{ color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }}
-body {{ font: 1rem/1.6 system-ui, sans-serif; margin: 12vh auto 4rem; max-width: 40rem; padding: 0 1.25rem; }}
+body {{ font: 1rem/1.6 system-ui, sans-serif; margin: 12vh auto 4rem; max-width: 40rem; padding: 0 1.25rem;
+  overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.6rem; margin: 0 0 .5rem; }}
-pre {{ border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; overflow-x: auto; }}
+pre {{ border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; font-size: .9rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; }}
 p {{ margin: .75rem 0; }} small {{ opacity: .75; }}
 </style></head>
 <body><main>
