@@ -51,7 +51,7 @@ def demo(context: click.Context, port: int, local_endpoint: str, output: str) ->
     from terratunnel.cli.client import finish
     from terratunnel.cli.running import run
     from terratunnel.cli.server import need_server_packages
-    from terratunnel.forwarding.upstream import parse_endpoint
+    from terratunnel.forwarding.endpoint import parse_endpoint
 
     need_server_packages()
     if local_endpoint:

@@ -26,7 +26,7 @@ from terratunnel.client.tokens import TokenStore
 from terratunnel.client.wake import SleepDetector
 from terratunnel.errors import RemoteProtocolError
 from terratunnel.forwarding.forwarder import Forwarder
-from terratunnel.forwarding.upstream import UpstreamPool
+from terratunnel.forwarding.pool import UpstreamPool
 from terratunnel.logs import escape
 from terratunnel.mux.handshake import HandshakeRefused, OpenedLink, open_link
 from terratunnel.protocol.errors import GoAwayCode

@@ -12,7 +12,7 @@ from terratunnel.client.app import NAME_A_SERVER, ExitStatus
 from terratunnel.client.config import ClientConfig, ConfigError
 from terratunnel.client.tokens import TokenStore
 from terratunnel.client.wake import SleepDetector
-from terratunnel.forwarding.upstream import EndpointError
+from terratunnel.forwarding.endpoint import EndpointError
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.server.app import Server
 from tests import certificates

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from terratunnel.forwarding.forwarder import STREAMING_THRESHOLD_BYTES, Exchange, Forwarder
-from terratunnel.forwarding.upstream import UpstreamPool, UpstreamTimeouts, parse_endpoint
+from terratunnel.forwarding.endpoint import parse_endpoint
+from terratunnel.forwarding.exchange import Exchange
+from terratunnel.forwarding.forwarder import STREAMING_THRESHOLD_BYTES, Forwarder
+from terratunnel.forwarding.pool import UpstreamPool, UpstreamTimeouts
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import settled

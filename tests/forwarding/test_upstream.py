@@ -3,20 +3,14 @@
 import asyncio
 import socket
 import ssl
-import time
 from typing import Any
 
 import pytest
 
 from terratunnel.errors import LocalProtocolError
-from terratunnel.forwarding.upstream import (
-    LINGER_S,
-    EndpointError,
-    UpstreamConnection,
-    UpstreamPool,
-    UpstreamTimeouts,
-    parse_endpoint,
-)
+from terratunnel.forwarding.endpoint import parse_endpoint
+from terratunnel.forwarding.pool import UpstreamPool, UpstreamTimeouts
+from terratunnel.forwarding.upstream import LINGER_S, UpstreamConnection
 from terratunnel.http1.parser import ResponseHead, Trailers
 from terratunnel.testing.clock import Clock, clocked, settled
 from terratunnel.testing.services import Caller, ScriptedService
@@ -72,54 +66,6 @@ async def exchange(connection: UpstreamConnection) -> ResponseRecorder:
 
 
 # ---------------------------------------------------------------------- endpoints
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port", "tls", "path", "shown"),
-    [
-        ("http://localhost:3000", "localhost", 3000, False, None, "http://localhost:3000"),
-        ("http://127.0.0.1", "127.0.0.1", 80, False, None, "http://127.0.0.1"),
-        ("https://box", "box", 443, True, None, "https://box"),
-        ("HTTPS://Box:8443/", "box", 8443, True, None, "https://Box:8443"),
-        ("http://[::1]:3000", "::1", 3000, False, None, "http://[::1]:3000"),
-        ("unix:/run/app.sock", "localhost", 0, False, "/run/app.sock", "unix:/run/app.sock"),
-        ("unix:///run/app.sock", "localhost", 0, False, "/run/app.sock", "unix:///run/app.sock"),
-    ],
-)
-def test_an_endpoint_is_read(text: str, host: str, port: int, tls: bool, path: str | None, shown: str) -> None:
-    endpoint = parse_endpoint(text)
-    assert (endpoint.host, endpoint.port, endpoint.tls, endpoint.path) == (host, port, tls, path)
-    assert str(endpoint) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "3000",
-        "localhost:3000",
-        "ftp://localhost",
-        "http://",
-        "http://:80",
-        "http://localhost:99999",
-        "http://localhost:http",
-        "http://[::1",
-        "http://localhost/path",
-        "http://localhost?x",
-        "http://localhost#x",
-        "http://me:secret@localhost",
-        "unix:",
-        "unix://",
-    ],
-)
-def test_an_endpoint_that_cannot_be_used_is_explained(text: str) -> None:
-    with pytest.raises(EndpointError) as caught:
-        parse_endpoint(text)
-    assert repr(text) in str(caught.value)
-    assert str(caught.value).endswith((".", "/path."))
-
-
-# ---------------------------------------------------------------------- opening
 
 
 async def test_localhost_is_found_on_either_family() -> None:
@@ -388,76 +334,3 @@ async def test_a_connection_that_cannot_get_rid_of_its_last_bytes_is_dropped_in_
 
 
 # ---------------------------------------------------------------------- the pool
-
-
-async def test_the_connection_used_last_is_used_first() -> None:
-    async with ScriptedService(serve_forever) as service:
-        pool = pool_for(service.url)
-        first, second = await pool.connect(), await pool.connect()
-        await exchange(second)
-        await exchange(first)
-        assert pool.idle == 2
-        assert pool.take_idle() is first
-        assert pool.take_idle() is second
-        assert pool.take_idle() is None
-        pool.close()
-        await settled()
-        assert pool.connections == 0
-
-
-async def test_idle_connections_have_a_limit() -> None:
-    async with ScriptedService(serve_forever) as service:
-        pool = pool_for(service.url, max_idle=2)
-        connections = [await pool.connect() for _ in range(4)]
-        for connection in connections:
-            await exchange(connection)
-        await settled()
-        assert (pool.idle, pool.connections) == (2, 2)
-        pool.close()
-
-
-@clocked
-async def test_connections_idle_for_too_long_are_swept(clock: Clock) -> None:
-    async with ScriptedService(serve_forever) as service:
-        pool = pool_for(service.url, UpstreamTimeouts(idle_s=90))
-        old = await pool.connect()
-        await exchange(old)
-        await clock.advance(60)
-        young = await pool.connect()
-        await exchange(young)
-        pool.sweep(clock())
-        assert pool.idle == 2
-        await clock.advance(31)
-        pool.sweep(clock())
-        await settled()
-        assert (pool.idle, pool.connections) == (1, 1)
-        assert pool.take_idle() is young
-        pool.close()
-
-
-@clocked
-async def test_a_connection_past_its_time_is_not_taken_even_before_the_sweep(clock: Clock) -> None:
-    async with ScriptedService(serve_forever) as service:
-        pool = pool_for(service.url, UpstreamTimeouts(idle_s=10))
-        await exchange(await pool.connect())
-        clock.now += 10
-        assert pool.take_idle() is None
-        await settled()
-        assert pool.connections == 0
-
-
-async def test_a_connection_is_closed_politely_when_its_time_is_over() -> None:
-    ends: list[bytes] = []
-
-    async def script(caller: Caller) -> None:
-        await caller.head()
-        caller.send(OK)
-        ends.append(await caller.read_to_end())  # raises where it is reset
-
-    async with ScriptedService(script) as service:
-        pool = pool_for(service.url)
-        await exchange(await pool.connect())
-        pool.sweep(time.monotonic() + 1_000_000)
-        while not ends:
-            await settled()
-    assert ends == [b""]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terratunnel.forwarding.upstream import UpstreamTimeouts
+from terratunnel.forwarding.pool import UpstreamTimeouts
 from terratunnel.protocol.errors import ResetCode
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import Clock, ClockLoop, settled, turns
