@@ -16,9 +16,9 @@ _BINARY: Final = 2
 _CLOSE: Final = 8
 _PING: Final = 9
 _PONG: Final = 10
-# How long a closed link waits for the peer's own Close before it is dropped. What was queued before ours may need a while
-# on a narrow path, so the wait begins again while something moves (a peer gives credit or a ping every 5 s), up to the
-# 30 s of a drain.
+# How long a closed link waits for the peer's own Close before it is dropped. What was queued before ours may need a
+# while on a narrow path, so the wait begins again while something moves (a peer gives credit, or a ping every 5 s), up
+# to the 30 s of a drain.
 CLOSE_TIMEOUT_S: Final = 5.0
 MAX_CLOSE_WAITS: Final = 6
 
