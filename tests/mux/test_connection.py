@@ -11,7 +11,7 @@ from terratunnel.mux.stream import Stream
 from terratunnel.protocol.errors import GoAwayCode, ResetCode
 from terratunnel.protocol.frames import SETTING, Flag, FrameType, frame
 from terratunnel.protocol.headers import encode_block
-from terratunnel.protocol.multiplexer import CONTROL_HIGH_BYTES
+from terratunnel.protocol.multiplexer import CONTROL_HIGH_BYTES, MAX_STREAM_ID
 from terratunnel.protocol.outbox import PENDING_HIGH_BYTES
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import Clock, clocked, settled, turns
@@ -355,6 +355,20 @@ async def test_a_draining_link_waits_for_its_last_bytes() -> None:
     connection.resume_sending()
     await turns()
     assert link.closed == [(CLOSE_NORMAL, "restart")]
+
+
+async def test_a_link_that_has_used_up_its_identifiers_drains_so_that_the_peer_opens_another() -> None:
+    links = await join_in_memory().opened()
+    links.server.multiplexer.next_id = MAX_STREAM_ID - 1
+    last = links.open([b"GET", b"/last"])
+    note = await links.agent_owner.until_heard("goaway")
+    assert note[1] is GoAwayCode.DRAINING
+    agent = await theirs(links)
+    assert agent.stream is not None
+    agent.stream.send_headers([b"204", b""], end=True)
+    await last.until_heard("headers")
+    await links.server_owner.until_heard("closed")
+    await links.agent_owner.until_heard("closed")
 
 
 async def test_the_first_goaway_is_the_reason_that_counts() -> None:
