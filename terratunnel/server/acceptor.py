@@ -52,10 +52,14 @@ class Visitor(Protocol):
 
 
 class AgentLink:
-    """The owner of one agent's mux connection: keeps its route for as long as the link lives."""
+    """The owner of one agent's mux connection: keeps its route for as long as the link lives.
 
-    def __init__(self, routes: RouteTable) -> None:
+    `links` are those that live, also without a route: one that was taken over finishes what is under way.
+    """
+
+    def __init__(self, routes: RouteTable, links: set[MuxConnection]) -> None:
         self._routes = routes
+        self._links = links
         self.route: Route | None = None
 
     def link_opened(self, connection: MuxConnection) -> None:
@@ -78,6 +82,7 @@ class AgentLink:
 
     def link_closed(self, connection: MuxConnection, code: GoAwayCode | None, reason: str) -> None:
         """The link is gone: remove this route, and this one only."""
+        self._links.discard(connection)
         self._routes.remove(connection)
         route = self.route
         if route is not None:
@@ -97,6 +102,7 @@ class Acceptor:
     def __init__(
         self,
         routes: RouteTable,
+        links: set[MuxConnection],
         authenticator: Authenticator,
         settings: Settings,
         hostname_of: Callable[[str], str],
@@ -105,6 +111,7 @@ class Acceptor:
     ) -> None:
         self.draining = False
         self._routes = routes
+        self._links = links
         self._authenticator = authenticator
         self._settings = settings
         self._hostname_of = hostname_of
@@ -163,8 +170,9 @@ class Acceptor:
         # The link reads in another way, and not before `start`.
         cast(asyncio.Transport, transport).pause_reading()
         cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
-        owner = AgentLink(self._routes)
+        owner = AgentLink(self._routes, self._links)
         mux = MuxConnection(link, owner, True, self._settings, self._clock)
+        self._links.add(mux)
         owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
         route.agent_address = credentials.address
         route.local_endpoint = credentials.local_endpoint
