@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,18 @@ def test_without_the_compiled_mask_the_frames_are_the_same(monkeypatch: pytest.M
 def test_no_attribute_is_made_up(make: Callable[[], object]) -> None:
     with pytest.raises(AttributeError):
         make().invented = 1  # type: ignore[attr-defined]
+
+
+def test_readers_in_two_threads_share_no_memory() -> None:
+    """Each loop reads while the other runs: the interpreter's lock is free during a read."""
+    mine, whole = FrameReader(False, 1_000), Frame(TheirOpcode.BINARY, b"mine").serialize(mask=False)
+    mine.buffer()[: len(whole)] = whole
+
+    def in_another_thread() -> list[tuple[int, bytes]]:
+        theirs, other = FrameReader(False, 1_000), Frame(TheirOpcode.BINARY, b"other").serialize(mask=False)
+        theirs.buffer()[: len(other)] = other
+        return theirs.received(len(other))
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(in_another_thread).result() == [(2, b"other")]
+    assert mine.received(len(whole)) == [(2, b"mine")]
