@@ -14,8 +14,7 @@ COMPILED = (
     "terratunnel/protocol/*.py",
     "terratunnel/http1/*.py",
     "terratunnel/mux/*.py",
-    "terratunnel/forwarding/forwarder.py",
-    "terratunnel/forwarding/upstream.py",
+    "terratunnel/forwarding/*.py",
     "terratunnel/server/edge/connection.py",
     "terratunnel/server/edge/exchange.py",
 )

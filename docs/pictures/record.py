@@ -3,6 +3,7 @@
 For whoever changes the demo: `make picture`. Everything in the picture was printed by the run that made it.
 """
 
+import io
 import re
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def _lines_until(stream: IO[str], word: str) -> list[str]:
 
 
 def _draw(before: list[str], call: str, answer: str, after: list[str]) -> None:
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"), force_terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text("$ make run", style="bold"))
     shown = "".join(line for line in before if not any(word in line for word in HIDDEN))
     console.print(Text(re.sub(r"\n{3,}", "\n\n", shown).rstrip()))

@@ -113,7 +113,7 @@ def client_config(local_endpoint: str, given: ClientOptions, api_port_required: 
     """Return the configuration that options describe."""
     from terratunnel.client.config import ClientConfig
     from terratunnel.client.tokens import default_state_dir
-    from terratunnel.forwarding.upstream import UpstreamTimeouts
+    from terratunnel.forwarding.pool import UpstreamTimeouts
 
     return ClientConfig(
         server_url=given["server_url"].strip(),

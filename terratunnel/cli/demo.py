@@ -50,8 +50,10 @@ def demo(context: click.Context, port: int, local_endpoint: str, output: str) ->
     """Try it out: server, client and a sample app on this machine."""
     from terratunnel.cli.client import finish
     from terratunnel.cli.running import run
-    from terratunnel.forwarding.upstream import parse_endpoint
+    from terratunnel.cli.server import need_server_packages
+    from terratunnel.forwarding.endpoint import parse_endpoint
 
+    need_server_packages()
     if local_endpoint:
         parse_endpoint(local_endpoint)
     given = DemoOptions(port, options.was_given(context, "port"), local_endpoint, output)

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 MAX_EVENTS: Final = 60
 EVENT_EVERY_S: Final = 1.0
@@ -21,7 +22,8 @@ MAX_ECHO_CHARS: Final = 1_024
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Hello from Terratunnel</title></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Hello from Terratunnel</title></head>
 <body>
 <h1>Hello from your laptop</h1>
 <p>This page came from a sample app on this machine, through a Terratunnel server and back.</p>
@@ -45,7 +47,7 @@ def sample_app(event_every_s: float = EVENT_EVERY_S) -> Starlette:
         routes=[
             Route("/", _hello),
             Route("/events", events),
-            Route("/{path:path}", _echo, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            Route("/{path:path}", _Echo()),
         ]
     )
 
@@ -54,8 +56,18 @@ async def _hello(request: Request) -> Response:
     return HTMLResponse(_PAGE)
 
 
+class _Echo:
+    """Answers with what arrived. A class, because to the router a function knows a list of methods, and GET alone
+    without one.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await _echo(Request(scope, receive))
+        await response(scope, receive, send)
+
+
 async def _echo(request: Request) -> Response:
-    """Answer with what arrived."""
     digest = hashlib.sha256()
     size = 0
     start = b""

@@ -6,7 +6,8 @@ Rule: SIGTERM drains and ends with 0; secrets come from the environment only, wh
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Unpack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 
@@ -16,6 +17,10 @@ from terratunnel.errors import TerratunnelError
 if TYPE_CHECKING:
     from terratunnel.server.app import Server
     from terratunnel.server.config import ServerConfig
+
+
+# What the extra `[server]` brings, by the name of the import.
+SERVER_PACKAGES: Final = ("coolname",)
 
 
 class ServerOptions(limits.LimitOptions):
@@ -86,9 +91,17 @@ def server(**given: Unpack[ServerOptions]) -> None:
     """Serve tunnels on a public port."""
     from terratunnel.cli.running import run
 
+    need_server_packages()
     config = server_config(given)
     config.check()
     run(_serve(config, given["output"]))
+
+
+def need_server_packages() -> None:
+    """Raise ModuleNotFoundError, before anything listens, where the client alone is installed."""
+    for name in SERVER_PACKAGES:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def server_config(given: ServerOptions) -> "ServerConfig":

@@ -26,7 +26,7 @@ from terratunnel.client.tokens import TokenStore
 from terratunnel.client.wake import SleepDetector
 from terratunnel.errors import RemoteProtocolError
 from terratunnel.forwarding.forwarder import Forwarder
-from terratunnel.forwarding.upstream import UpstreamPool
+from terratunnel.forwarding.pool import UpstreamPool
 from terratunnel.logs import escape
 from terratunnel.mux.handshake import HandshakeRefused, OpenedLink, open_link
 from terratunnel.protocol.errors import GoAwayCode
@@ -302,7 +302,7 @@ class Client:
     def _heard_ago_s(self) -> float | None:
         if self._current is None:
             return None
-        return round(max(self._clock() - self._current.connection.multiplexer._heard_at, 0.0), 3)
+        return round(max(self._clock() - self._current.connection.multiplexer.heard_at, 0.0), 3)
 
     # ------------------------------------------------------------------ ending
 

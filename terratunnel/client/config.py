@@ -9,7 +9,8 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from terratunnel.errors import TerratunnelError
-from terratunnel.forwarding.upstream import Endpoint, UpstreamTimeouts, parse_endpoint
+from terratunnel.forwarding.endpoint import Endpoint, parse_endpoint
+from terratunnel.forwarding.pool import UpstreamTimeouts
 from terratunnel.http1.hosts import is_authority
 from terratunnel.mux.handshake import ServerAddress
 from terratunnel.protocol.settings import Settings

@@ -99,7 +99,7 @@ class Lines:
         error = f" {escape(exchange.error)}" if exchange.error else ""
         what = f"{escape(exchange.method) or '-'} {_short(escape(exchange.target)) or '-'}"
         took = f"{exchange.duration_s * 1000:.0f}ms"
-        self._writer.write(f"{self._stamps.now()} {what} -> {exchange.status or 'failed'} {took}{error}")
+        self._writer.write(f"{self._stamps.now()} {what} -> {exchange.status or '-'} {took}{error}")
 
     def connecting(self, server_url: str) -> None:
         """Say it once; tries that follow a failure were announced with it."""

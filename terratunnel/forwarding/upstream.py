@@ -1,71 +1,27 @@
-"""Connections to one service: TCP, TLS (verified) or a unix socket, kept alive and used again. Used by the forwarder.
+"""A connection to the service: TCP, TLS (verified) or a unix socket. Made by the pool, used by one exchange at a time.
 
-A connection serves one exchange at a time. What comes back is parsed strictly (`http1`). One that misbehaves is
-dropped, and one that is in doubt is not used again.
+What comes back is parsed strictly (`http1`). A connection that misbehaves is dropped, and one in doubt not used again.
 """
 
-import asyncio
 import socket
-import ssl
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from terratunnel.errors import RemoteProtocolError, TerratunnelError
-from terratunnel.http1.parser import HeadLimits, ResponseHead, ResponseParser, Trailers
+from terratunnel.errors import RemoteProtocolError
+from terratunnel.http1.parser import ResponseHead, ResponseParser, Trailers
+
+if TYPE_CHECKING:
+    from terratunnel.forwarding.pool import UpstreamPool
 
 # Above it the source (the stream) gets no more credit; as for the link, short queues keep the road responsive.
-WRITE_HIGH_BYTES: Final = 65_536
-WRITE_LOW_BYTES: Final = 16_384
+WRITE_HIGH_BYTES: Final = 262_144
+WRITE_LOW_BYTES: Final = 65_536
+_REST_BYTES: Final = 65_536
 # How long a connection that is closing may take to get rid of its last bytes.
 LINGER_S: Final = 30.0
-# "localhost" is tried on both families without asking a resolver: dev servers listen on either one alone.
-_LOCALHOST: Final = ("127.0.0.1", "::1")
 _RST: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 _CUT_SHORT: Final = "The local service closed the connection before its response was complete."
-
-
-class EndpointError(TerratunnelError):
-    """A local endpoint that cannot be used; the sentence says why and what to write instead."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a service listens. `path` is set for a unix socket."""
-
-    host: str
-    port: int
-    tls: bool = False
-    path: str | None = None
-    text: str = ""
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def parse_endpoint(text: str) -> Endpoint:
-    """Return the endpoint for `http://host:port`, `https://…` or `unix:/path`; raises EndpointError."""
-    if text.startswith("unix:"):
-        path = text.removeprefix("unix:").removeprefix("//")
-        if not path:
-            raise EndpointError(f"The local endpoint {text!r} names no socket; write unix:/path/to/socket.")
-        return Endpoint("localhost", 0, path=path, text=text)
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError as error:
-        raise EndpointError(
-            f"The local endpoint {text!r} is not a URL ({error}); write http://localhost:3000."
-        ) from error
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise EndpointError(f"The local endpoint {text!r} is not http://host:port, https://host:port or unix:/path.")
-    if url.path not in ("", "/") or url.query or url.fragment or url.username:
-        raise EndpointError(f"The local endpoint {text!r} may hold a scheme, a host and a port only.")
-    tls = url.scheme == "https"
-    return Endpoint(url.hostname, port or (443 if tls else 80), tls, None, f"{url.scheme}://{url.netloc}")
 
 
 class UpstreamHandler(Protocol):
@@ -90,8 +46,8 @@ class UpstreamHandler(Protocol):
 class Transport(Protocol):
     """What an upstream connection uses of an asyncio transport."""
 
-    def write(self, data: bytes) -> None: ...
-    def writelines(self, parts: list[bytes]) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def writelines(self, parts: list[bytes | memoryview]) -> None: ...
     def write_eof(self) -> None: ...
     def can_write_eof(self) -> bool: ...
     def is_closing(self) -> bool: ...
@@ -137,12 +93,12 @@ class UpstreamConnection:
         self._keep_alive = False
         self._parser.expect(method)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Send bytes of the request."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def writelines(self, parts: list[bytes]) -> None:
+    def writelines(self, parts: list[bytes | memoryview]) -> None:
         """Send several pieces with one gathered write."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(parts)
@@ -226,6 +182,8 @@ class UpstreamConnection:
         """Forget the connection; an exchange that was under way has failed."""
         self.lost = True
         self._pool.forget(self)
+        if exc is not None and self._handler is not None:
+            self._read_rest()
         self._fail(_CUT_SHORT)
 
     def pause_writing(self) -> None:
@@ -239,6 +197,24 @@ class UpstreamConnection:
             self._handler.upstream_room()
 
     # ------------------------------------------------------------------ private
+
+    def _read_rest(self) -> None:
+        """Read what the service said before it broke off.
+
+        A service that answers early and closes makes our next write fail. That ends the transport, though the answer
+        may still lie in the kernel: up to one in six refused uploads lost its 413 before this was here.
+        """
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is None or self._pool.endpoint.tls:
+            return
+        plain = cast("socket.socket", sock)
+        try:
+            with socket.fromfd(plain.fileno(), plain.family, plain.type) as rest:
+                rest.setblocking(False)
+                while self._handler is not None and not self._reading_paused and (data := rest.recv(_REST_BYTES)):
+                    self.data_received(data)
+        except OSError:
+            pass  # that was all
 
     def _read_events(self) -> None:
         parser = self._parser
@@ -263,12 +239,10 @@ class UpstreamConnection:
 
     def _end(self, trailers: Trailers | None) -> None:
         """The response is complete. The rest of a request that is not may still be sent, up to request_ended()."""
-        handler = self._handler
-        if handler is None:
-            return
+        assert self._handler is not None
         # A service that answers before it has read everything may take the rest for the next request.
         self._keep_alive = self._keep_alive and self._request_ended
-        handler.response_end(trailers)
+        self._handler.response_end(trailers)
         if self._request_ended and not self._parser.upgraded:
             self._release()
 
@@ -297,104 +271,3 @@ def _reset_on_close(transport: Transport) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         except OSError:  # the service was faster
             pass
-
-
-@dataclass(frozen=True)
-class UpstreamTimeouts:
-    """Seconds. Defaults as in nginx and HAProxy, but for the first byte: a slow handler is normal in development."""
-
-    connect_s: float = 10.0
-    first_byte_s: float = 60.0
-    idle_s: float = 90.0
-
-
-@dataclass
-class UpstreamPool:
-    """The connections to one endpoint. `context` verifies the service's certificate where the endpoint is https."""
-
-    endpoint: Endpoint
-    clock: Callable[[], float]
-    timeouts: UpstreamTimeouts = field(default_factory=UpstreamTimeouts)
-    context: ssl.SSLContext | None = None
-    limits: HeadLimits = field(default_factory=HeadLimits)
-    max_idle: int = 128
-
-    def __post_init__(self) -> None:
-        self._idle: list[UpstreamConnection] = []
-        self._all: set[UpstreamConnection] = set()
-
-    def take_idle(self) -> UpstreamConnection | None:
-        """Return the connection used last, if one is there."""
-        now = self.clock()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable and connection.deadline > now:
-                return connection
-            connection.close()
-        return None
-
-    async def connect(self) -> UpstreamConnection:
-        """Open a connection. Raises OSError (also ssl.SSLError) or TimeoutError; may be cancelled."""
-        async with asyncio.timeout(self.timeouts.connect_s):
-            connection = await self._connect()
-        if connection.lost:
-            raise ConnectionResetError("the connection was closed at once")
-        self._all.add(connection)
-        return connection
-
-    def release(self, connection: UpstreamConnection, keep_alive_s: float) -> None:
-        """Keep a connection for the next exchange; a second less than the service announced, so as not to race it."""
-        limit = min(self.timeouts.idle_s, keep_alive_s - 1.0) if keep_alive_s else self.timeouts.idle_s
-        if limit <= 0 or len(self._idle) >= self.max_idle:
-            connection.close()
-            return
-        connection.deadline = self.clock() + limit
-        self._idle.append(connection)
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """A connection is gone."""
-        self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def sweep(self, now: float) -> None:
-        """Close connections that were idle for too long; drop those that cannot get rid of their last bytes."""
-        expired = [connection for connection in self._idle if connection.deadline <= now]
-        for connection in expired:
-            self._idle.remove(connection)
-            connection.close()
-        for connection in [one for one in self._all if one.closing and one.deadline <= now]:
-            connection.drop()
-
-    def close(self) -> None:
-        """Close every connection."""
-        for connection in list(self._all):
-            connection.drop()
-
-    async def _connect(self) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
-        endpoint = self.endpoint
-        made = UpstreamConnection(self)
-        factory = cast(Callable[[], asyncio.BaseProtocol], lambda: made)
-        context = self._context() if endpoint.tls else None
-        server_name = endpoint.host if endpoint.tls else None
-        if endpoint.path is not None:
-            await loop.create_unix_connection(factory, endpoint.path, ssl=context, server_hostname=server_name)
-            return made
-        refusal: OSError | None = None
-        for host in _LOCALHOST if endpoint.host == "localhost" else (endpoint.host,):
-            try:
-                await loop.create_connection(factory, host, endpoint.port, ssl=context, server_hostname=server_name)
-                return made
-            except OSError as error:
-                # The first address says best what is wrong: the second family may not exist on this machine.
-                refusal = refusal or error
-                if not isinstance(refusal, ConnectionRefusedError):
-                    break
-        assert refusal is not None
-        raise refusal
-
-    def _context(self) -> ssl.SSLContext:
-        if self.context is None:
-            self.context = ssl.create_default_context()
-        return self.context

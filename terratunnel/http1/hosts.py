@@ -9,7 +9,7 @@ _MAX_PORT_DIGITS: Final = 5
 
 _hostnames: Final[dict[bytes, str]] = {}
 _MAX_REMEMBERED: Final = 1024
-_MAX_LENGTH: Final = 261  # 255 for a name in DNS, and a port; longer ones are not worth remembering
+_MAX_LENGTH: Final = 261  # 255 for a name in DNS, and a port; what is longer names nothing, and nobody remembers it
 
 
 def is_authority(host: bytes) -> bool:
@@ -21,11 +21,12 @@ def hostname(host: bytes) -> str:
     """The name in a Host value: lower case, no port, no final dot; IPv6 keeps its brackets. Empty: no `host[:port]`."""
     name = _hostnames.get(host)
     if name is None:
+        if len(host) > _MAX_LENGTH:
+            return ""
         name = _read(host)
-        if len(host) <= _MAX_LENGTH:
-            if len(_hostnames) >= _MAX_REMEMBERED:
-                _hostnames.clear()
-            _hostnames[host] = name
+        if len(_hostnames) >= _MAX_REMEMBERED:
+            _hostnames.clear()
+        _hostnames[host] = name
     return name
 
 

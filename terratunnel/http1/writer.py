@@ -37,7 +37,7 @@ def response_head(items: list[bytes], framing: bytes) -> bytes:
     return template % tuple(items) + framing + _CRLF
 
 
-def chunk_parts(data: bytes) -> list[bytes]:
+def chunk_parts(data: bytes | memoryview) -> list[bytes | memoryview]:
     """One chunk, for a gathered write. Nothing for no data: an empty chunk would end the body."""
     if not data:
         return []

@@ -77,6 +77,7 @@ class MuxConnection:
         self._sending_paused: bool = False
         self._was_full: bool = False
         self._closing: bool = False
+        self._after_message: list[Callable[[], None]] = []
         self._goaway: GoAwayCode | None = None
         self._goaway_reason: str = ""
         self._timer: asyncio.TimerHandle = self._loop.call_later(self._until_deadline(), self._on_timer)
@@ -148,10 +149,13 @@ class MuxConnection:
             log.warning("link_broken code=%s reason=%s", error.code.name, error.reason)
             for event in self.multiplexer.undelivered:
                 self._dispatch(event)
+            self._end_message()
             self.close_now(error.code, error.reason)
             return
         for event in events:
             self._dispatch(event)
+        if self._after_message:
+            self._end_message()
         if self._was_full and self.can_open:
             self._tell_capacity()
         if self._closing or self.multiplexer.has_output:
@@ -170,6 +174,10 @@ class MuxConnection:
         except Exception:
             log.exception("owner_failed at=link_closed")
 
+    def after_message(self, callback: Callable[[], None]) -> None:
+        """Call back once every event of this message is handed on (for handlers, while one is)."""
+        self._after_message.append(callback)
+
     def pause_sending(self) -> None:
         """The link is full: what is queued waits in the streams."""
         self._sending_paused = True
@@ -187,6 +195,11 @@ class MuxConnection:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
+    def send_if_alone(self) -> None:
+        """Send what is queued now, where no other stream could add to the message: it saves a turn of the loop."""
+        if self.multiplexer.open_streams == 1 and not self.closed:
+            self._send_messages()
+
     def _flush(self) -> None:
         self._flush_scheduled = False
         if self.closed:
@@ -196,6 +209,8 @@ class MuxConnection:
             self._wake_sources()
         if self._was_full and self.can_open:
             self._tell_capacity()
+        if self.multiplexer.exhausted:
+            self.close(GoAwayCode.DRAINING, "the link has used up its stream numbers; open another")
         if self._closing and self.multiplexer.open_streams == 0 and not self.multiplexer.has_output:
             self.link.close(CLOSE_NORMAL, self._goaway_reason)
 
@@ -208,8 +223,8 @@ class MuxConnection:
 
     def _wake_sources(self) -> None:
         """Tell the sources that paused; a fault of one must not leave the others asleep."""
-        ready = self.multiplexer.writable
-        self.multiplexer.writable = []
+        ready = list(self.multiplexer.writable)
+        self.multiplexer.writable.clear()
         for state in ready:
             handler = _handler_of(state.owner)
             try:
@@ -218,6 +233,14 @@ class MuxConnection:
             except Exception:
                 log.exception("handler_failed at=room_available")
                 self._abandon(state)
+
+    def _end_message(self) -> None:
+        callbacks, self._after_message = self._after_message, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("handler_failed at=after_message")
 
     def _tell_capacity(self) -> None:
         self._was_full = False
@@ -254,6 +277,9 @@ class MuxConnection:
             self.owner.link_opened(self)
 
     def _data_received(self, event: DataReceived) -> None:
+        reader = event.stream.reader
+        if reader is not None and log.isEnabledFor(logging.DEBUG):
+            log.debug("body_progress stream=%d chunks=%d bytes=%d", event.stream.id, reader.index, reader.received)
         handler = _handler_of(event.stream.owner)
         if handler is not None:
             handler.data_received(event.data, event.end)

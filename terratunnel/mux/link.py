@@ -6,9 +6,9 @@ A link carries whole binary messages in order, or it is lost; it never drops or 
 from typing import Final, Protocol
 
 # The kernel's queue and ours are kept short: what waits there can no longer be overtaken by a small exchange.
-WRITE_HIGH_BYTES: Final = 131_072
-WRITE_LOW_BYTES: Final = 32_768
-NOTSENT_LOWAT_BYTES: Final = 131_072
+WRITE_HIGH_BYTES: Final = 262_144
+WRITE_LOW_BYTES: Final = 65_536
+NOTSENT_LOWAT_BYTES: Final = 524_288
 
 
 class Link(Protocol):

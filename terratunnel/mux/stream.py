@@ -4,6 +4,7 @@ Calls go straight to the multiplexer and are flushed once per turn of the loop; 
 reading more.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from terratunnel.protocol import streams
@@ -19,7 +20,7 @@ class StreamHandler(Protocol):
     def headers_received(self, items: list[bytes], end: bool, interim: bool) -> None:
         """A head arrived: a request's, a response's, or an interim (1xx) response's."""
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Bytes arrived; call `Stream.consumed` once they are handed on."""
 
     def end_received(self, trailers: list[bytes]) -> None:
@@ -86,6 +87,13 @@ class Stream:
     def consumed(self, size: int) -> None:
         """Give credit back for bytes that were handed on."""
         self._connection.consume(self._state, size)
+
+    def after_message(self, callback: Callable[[], None]) -> None:
+        """Call back when the message that brought what is being handled has been handed on whole.
+
+        What came in one message can so be written with one system call, without a turn of the loop in between.
+        """
+        self._connection.after_message(callback)
 
     def reset(self, code: ResetCode, reason: str = "") -> None:
         """End the stream in both directions; its handler hears nothing more."""

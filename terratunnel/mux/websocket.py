@@ -16,8 +16,11 @@ _BINARY: Final = 2
 _CLOSE: Final = 8
 _PING: Final = 9
 _PONG: Final = 10
-# How long a closed link waits for the peer's own Close and FIN before it is dropped.
-CLOSE_TIMEOUT_S: Final = 2.0
+# How long a closed link waits for the peer's own Close before it is dropped. What was queued before ours may need a
+# while on a narrow path, so the wait begins again while something moves (a peer gives credit, or a ping every 5 s), up
+# to the 30 s of a drain.
+CLOSE_TIMEOUT_S: Final = 5.0
+MAX_CLOSE_WAITS: Final = 6
 
 
 class Transport(Protocol):
@@ -31,6 +34,7 @@ class Transport(Protocol):
     def abort(self) -> None: ...
     def get_extra_info(self, name: str, default: object = None) -> object: ...
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
 
 
 class WebSocketLink:
@@ -46,6 +50,9 @@ class WebSocketLink:
         self._ping: bytes | None = None
         self._lost: str | None = None
         self._close_timer: asyncio.TimerHandle | None = None
+        self._close_waits: int = 0
+        self._unsent: int = 0
+        self._heard: bool = False
 
     def start(self, receiver: LinkReceiver, buffered: bytes) -> None:
         """Begin: `buffered` are the bytes that came behind the handshake."""
@@ -69,13 +76,13 @@ class WebSocketLink:
             self._transport.writelines(self._writer.write(_BINARY, parts))
 
     def close(self, code: int, reason: str) -> None:
-        """Send Close; the transport is closed when the peer answers, or after a moment."""
+        """Send Close; the transport is closed when the peer answers, or when it no longer moves."""
         if self._close_sent or self._transport.is_closing():
             return
         payload = code.to_bytes(2, "big") + reason.encode("utf-8", "replace")[:120].decode("utf-8", "ignore").encode()
         self._transport.writelines(self._writer.write(_CLOSE, [payload]))
         self._close_sent = True
-        self._close_timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self._await_close()
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -87,8 +94,7 @@ class WebSocketLink:
         """Nothing: the transport was connected before the handshake."""
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        """Read straight into the frame reader's buffer (asyncio.BufferedProtocol, which uvloop knows by its methods).
-        """
+        """Read straight into the frame reader's buffer: uvloop knows a BufferedProtocol by its methods."""
         return self._reader.buffer()
 
     def buffer_updated(self, size: int) -> None:
@@ -126,7 +132,22 @@ class WebSocketLink:
 
     # ------------------------------------------------------------------ private
 
+    def _await_close(self) -> None:
+        self._close_waits += 1
+        self._unsent = self._transport.get_write_buffer_size()
+        self._heard = False
+        self._close_timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._check_close)
+
+    def _check_close(self) -> None:
+        """Wait on for a peer that reads or speaks; drop one that does neither, or for too long."""
+        moves = self._heard or self._transport.get_write_buffer_size() < self._unsent
+        if moves and self._close_waits < MAX_CLOSE_WAITS:
+            self._await_close()
+        else:
+            self._transport.abort()
+
     def _messages_received(self, messages: list[tuple[int, bytes]]) -> None:
+        self._heard = True
         for opcode, payload in messages:
             if opcode == _BINARY:
                 if self._receiver is not None:

@@ -6,6 +6,7 @@ Rule: however the bytes are cut, the same messages come out, and after the first
 """
 
 import os
+import threading
 from enum import IntEnum
 from struct import Struct
 from typing import Final
@@ -28,9 +29,8 @@ _LARGE_PART_BYTES: Final = 4_096
 # What one read may bring: a few messages of bulk; more only empties the processor's caches.
 READ_BYTES: Final = 524_288
 _SMALL_READ_BYTES: Final = 65_536
-# The buffer of every reader that holds no half frame, and a few of those that others have given back.
-_SHARED: Final = bytearray(READ_BYTES)
-_SPARE: Final[list[bytearray]] = []
+# What a peer must have sent of a frame before there is a large buffer for it: a head alone promises, and costs nothing.
+_EARNED_BYTES: Final = 16_384
 _MAX_SPARE: Final = 8
 # Frames of one message: each object costs more than a byte it holds.
 _MAX_FRAGMENTS: Final = 1024
@@ -62,21 +62,65 @@ class WebSocketError(RemoteProtocolError):
         self.reason: str = reason
 
 
+class _Buffers:
+    """The buffer of every reader of one thread that holds no half frame, and a few that readers have given back."""
+
+    __slots__ = ("shared", "spare")
+
+    def __init__(self) -> None:
+        self.shared: bytearray = bytearray(READ_BYTES)
+        self.spare: list[bytearray] = []
+
+    def take(self, wanted: int, rest: int) -> bytearray:
+        """Return a buffer for a frame of `wanted` bytes, `rest` of which are here; it may be too small for all."""
+        if wanted <= _SMALL_READ_BYTES or rest < _EARNED_BYTES:
+            return bytearray(_SMALL_READ_BYTES)
+        if wanted > READ_BYTES:
+            return bytearray(wanted)
+        return self.spare.pop() if self.spare else bytearray(READ_BYTES)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Keep a buffer that is no longer needed for the next reader, within a bound."""
+        if len(buffer) == READ_BYTES and len(self.spare) < _MAX_SPARE:
+            self.spare.append(buffer)
+
+
+_threads: Final = threading.local()
+
+
+def _buffers() -> _Buffers:
+    """Return those of this thread: a loop in another one may read at the same time."""
+    found: _Buffers | None = getattr(_threads, "buffers", None)
+    if found is None:
+        found = _threads.buffers = _Buffers()
+    return found
+
+
 class FrameReader:
     """Turns bytes into messages. `masked`: the peer is a client, whose frames must be masked (a server's must not).
 
-    Bytes are read straight into `buffer()` and each payload is copied once, out of it. Readers without half a frame
-    share one
-    buffer, so an idle link holds none. `error` is set once the peer broke a rule; what came before it is still handed
-    on.
+    Bytes are read straight into `buffer()` and each payload is copied once, out of it. The readers of a thread
+    that hold no half frame share one buffer, so an idle link holds none. `error` is set once the peer broke a rule;
+    what came before it is still handed on.
     """
 
-    __slots__ = ("_fragments", "_fragments_bytes", "_held", "_held_bytes", "_masked", "_max_bytes", "_wanted", "error")
+    __slots__ = (
+        "_buffers",
+        "_fragments",
+        "_fragments_bytes",
+        "_held",
+        "_held_bytes",
+        "_masked",
+        "_max_bytes",
+        "_wanted",
+        "error",
+    )
 
     def __init__(self, masked: bool, max_message_bytes: int) -> None:
         self.error: WebSocketError | None = None
         self._masked: bool = masked
         self._max_bytes: int = max_message_bytes
+        self._buffers: _Buffers = _buffers()
         self._held: bytearray | None = None
         self._held_bytes: int = 0
         self._wanted: int = 2
@@ -86,7 +130,7 @@ class FrameReader:
     def buffer(self) -> memoryview:
         """Return where the next bytes are to be written; say how many with `received` before anyone else is asked."""
         held = self._held
-        return memoryview(_SHARED if held is None else held)[self._held_bytes :]
+        return memoryview(self._buffers.shared if held is None else held)[self._held_bytes :]
 
     def receive_data(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take bytes that were read elsewhere; see `received`."""
@@ -107,10 +151,11 @@ class FrameReader:
         total = self._held_bytes + size
         self._held_bytes = total
         if self.error is not None or total < self._wanted:
-            if self._held is None:
-                self._keep_rest(_SHARED, 0, total)
+            held = self._held
+            if held is None or total == len(held):
+                self._keep_rest(self._buffers.shared if held is None else held, 0, total)
             return messages
-        source = _SHARED if self._held is None else self._held
+        source = self._buffers.shared if self._held is None else self._held
         try:
             end = self._read_frames(source, total, messages)
         except WebSocketError as error:
@@ -120,7 +165,7 @@ class FrameReader:
         return messages
 
     def _keep_rest(self, source: bytearray, start: int, total: int) -> None:
-        """Keep the beginning of a frame that is not whole, in a buffer of this reader with room for all of it."""
+        """Keep the beginning of a frame that is not whole in a buffer of this reader."""
         rest = 0 if self.error is not None else total - start
         self._held_bytes = rest
         held = self._held
@@ -128,13 +173,13 @@ class FrameReader:
             self._wanted = 2
             self._held = None
         elif held is None or len(held) < self._wanted:
-            self._held = _take_buffer(self._wanted)
+            self._held = self._buffers.take(self._wanted, rest)
         elif start == 0:
             return
         if self._held is not None:
             _move(source, start, self._held, rest)
         if held is not None and held is not self._held:
-            _give_back(held)
+            self._buffers.give_back(held)
 
     def _read_frames(self, data: bytearray, total: int, messages: list[tuple[int, bytes]]) -> int:
         """Read every whole frame; returns where the rest begins."""
@@ -262,20 +307,6 @@ class FrameWriter:
         end = start + 4
         self._used = end
         return self._pool[start:end]
-
-
-def _take_buffer(wanted: int) -> bytearray:
-    """Return a buffer with room for a frame of `wanted` bytes."""
-    if wanted <= _SMALL_READ_BYTES:
-        return bytearray(_SMALL_READ_BYTES)
-    if wanted > READ_BYTES:
-        return bytearray(wanted)
-    return _SPARE.pop() if _SPARE else bytearray(READ_BYTES)
-
-
-def _give_back(buffer: bytearray) -> None:
-    if len(buffer) == READ_BYTES and len(_SPARE) < _MAX_SPARE:
-        _SPARE.append(buffer)
 
 
 def _move(source: bytearray, start: int, target: bytearray, size: int) -> None:

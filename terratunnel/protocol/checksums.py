@@ -53,7 +53,7 @@ class ChunkReader:
     def __init__(self) -> None:
         self.index: int = 0
         self.received: int = 0
-        self._held: list[bytes] = []
+        self._held: list[bytes | memoryview] = []
         self._small: bytearray = bytearray()
         self._hash = sha256()
 
@@ -62,7 +62,7 @@ class ChunkReader:
         """Whether bytes wait for their checksum."""
         return bool(self._held)
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """Hold `data`, which is not empty."""
         self._hash.update(data)
         if self._held and len(data) < _SMALL_PIECE_BYTES:
@@ -71,7 +71,7 @@ class ChunkReader:
         self._join_small()
         self._held.append(data)
 
-    def verify(self, payload: bytes) -> list[bytes] | None:
+    def verify(self, payload: bytes) -> list[bytes | memoryview] | None:
         """Return the chunk's bytes, or None when they are not what was sent; raises LinkError for a malformed frame."""
         if len(payload) != CHECKSUM.size:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a CHECKSUM frame holds 36 bytes")

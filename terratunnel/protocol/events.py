@@ -34,9 +34,9 @@ class DataReceived(Event):
 
     __slots__ = ("data", "end", "stream")
 
-    def __init__(self, stream: Stream, data: bytes, end: bool) -> None:
+    def __init__(self, stream: Stream, data: bytes | memoryview, end: bool) -> None:
         self.stream: Stream = stream
-        self.data: bytes = data
+        self.data: bytes | memoryview = data
         self.end: bool = end
 
 

@@ -44,6 +44,23 @@ class Flag(IntEnum):
     INTERIM = 4
 
 
+# The same as plain numbers: the road compares them for every frame.
+TYPE_HEADERS: Final = 1
+TYPE_DATA: Final = 2
+TYPE_CHECKSUM: Final = 3
+TYPE_END: Final = 4
+TYPE_RESET: Final = 5
+TYPE_WINDOW: Final = 6
+TYPE_PING: Final = 7
+TYPE_PONG: Final = 8
+TYPE_SETTINGS: Final = 9
+TYPE_GOAWAY: Final = 10
+
+FLAG_END: Final = 1
+FLAG_CHECKED: Final = 2
+FLAG_INTERIM: Final = 4
+
+
 def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     """Return one frame."""
     return HEADER.pack(len(payload), stream_id, kind, flags, 0) + payload

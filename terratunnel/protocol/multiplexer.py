@@ -21,52 +21,50 @@ from terratunnel.protocol.events import (
     StreamReset,
 )
 from terratunnel.protocol.frames import (
+    FLAG_CHECKED,
+    FLAG_END,
+    FLAG_INTERIM,
     GOAWAY,
     HEADER,
     HEADER_BYTES,
     MAX_MESSAGE_BYTES,
     SETTING,
+    TYPE_CHECKSUM,
+    TYPE_DATA,
+    TYPE_END,
+    TYPE_GOAWAY,
+    TYPE_HEADERS,
+    TYPE_PING,
+    TYPE_PONG,
+    TYPE_RESET,
+    TYPE_SETTINGS,
+    TYPE_WINDOW,
     U32,
     decode_reason,
     encode_reason,
     frame,
 )
 from terratunnel.protocol.headers import decode_block, encode_block
-from terratunnel.protocol.pacing import PROBE_EVERY_S, Pacer
-from terratunnel.protocol.scheduler import SMALL_EXCHANGE_BYTES, Scheduler
+from terratunnel.protocol.outbox import LINK_GRANT_BYTES, PENDING_HIGH_BYTES, Outbox
+from terratunnel.protocol.pacing import PROBE_EVERY_S
 from terratunnel.protocol.settings import DEFAULTS, Setting, Settings, read_settings
-from terratunnel.protocol.streams import DONE, FORBIDDEN, HEAD, RESET, Stream, next_state
+from terratunnel.protocol.streams import (
+    DONE,
+    FORBIDDEN,
+    HEAD,
+    IN_CHECKSUM,
+    IN_DATA,
+    IN_DATA_END,
+    IN_END,
+    IN_HEADERS,
+    IN_HEADERS_END,
+    IN_INTERIM,
+    RESET,
+    Stream,
+    next_state,
+)
 from terratunnel.protocol.windows import MAX_WINDOW, GrowthBudget, ReceiveWindow
 
-# Frame types, flags and inputs as plain numbers: the road compares them for every frame (spec §2, streams.Input).
-_HEADERS: Final = 1
-_DATA: Final = 2
-_CHECKSUM: Final = 3
-_END: Final = 4
-_RESET: Final = 5
-_WINDOW: Final = 6
-_PING: Final = 7
-_PONG: Final = 8
-_SETTINGS: Final = 9
-_GOAWAY: Final = 10
-
-_FLAG_END: Final = 1
-_FLAG_CHECKED: Final = 2
-_FLAG_INTERIM: Final = 4
-
-_IN_INTERIM: Final = 0
-_IN_HEADERS: Final = 1
-_IN_HEADERS_END: Final = 2
-_IN_DATA: Final = 3
-_IN_DATA_END: Final = 4
-_IN_CHECKSUM: Final = 5
-_IN_END: Final = 6
-
-# A message is what one system call and one turn of the peer's loop carry; larger ones only delay small exchanges.
-MESSAGE_BYTES: Final = 131_072
-# A stream asks its source to pause above the first and to go on below the second.
-PENDING_HIGH_BYTES: Final = 131_072
-PENDING_LOW_BYTES: Final = 32_768
 # Control frames that wait while the link does not drain. Above the first no stream is opened, so that visitors who come
 # and go leave no heads behind; at the second a peer is cut off that makes us answer and does not read.
 CONTROL_HIGH_BYTES: Final = 1_048_576
@@ -75,15 +73,14 @@ MAX_CONTROL_BYTES: Final = 4_194_304
 SMALL_DATA_BYTES: Final = 1_024
 # A peer that announces a tiny window does not make this side sum tiny chunks: the end of credit closes them anyway.
 MIN_CHUNK_BYTES: Final = 4_096
-# Link credit returns in steps of this size, which is how well the sender knows what is in flight.
-LINK_GRANT_BYTES: Final = 131_072
+# From this size on a view of a message is cheaper than a copy of its DATA.
+VIEWED_BYTES: Final = 16_384
 MAX_STREAM_ID: Final = 2**32 - 2
 
 
 class Multiplexer:
     """One side of a link. `opener` is the side that opens streams: the server.
 
-    `writable` lists streams whose source may go on (one may have been reset since); the caller empties it.
     `undelivered` are the events of a message that broke a rule, from before it did. `next_id` is for the next stream.
     """
 
@@ -92,7 +89,6 @@ class Multiplexer:
         self.opened: bool = False
         self.goaway_sent: bool = False
         self.goaway_received: bool = False
-        self.writable: list[Stream] = []
         self.undelivered: list[Event] = []
         self.next_id: int = 1 if opener else 2
         self._streams: dict[int, Stream] = {}
@@ -101,22 +97,17 @@ class Multiplexer:
         self._last_peer_id: int = 0
         self._peer_stream_window: int = DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
         self._max_open: int = settings.max_streams
-        self._peer_link_window: int = DEFAULTS[Setting.INITIAL_LINK_WINDOW]
-        self._link_credit: int = self._peer_link_window
-        self._pacer: Pacer = Pacer(self._peer_link_window)
+        self._outbox: Outbox = Outbox()
         self._growth: GrowthBudget = GrowthBudget(settings.window_growth_budget)
         # It grants often and never grows, so that the sender can tell from its credit what is in flight.
         self._link_window: ReceiveWindow = ReceiveWindow(
             settings.initial_link_window, settings.initial_link_window, GrowthBudget(0), now, LINK_GRANT_BYTES
         )
-        self._scheduler: Scheduler = Scheduler()
-        self._control: list[bytes] = []
-        self._control_bytes: int = 0
         self._opens: RateBudget = RateBudget("streams opened", settings.max_opens_per_s, now)
         self._resets: RateBudget = RateBudget("resets", settings.max_resets_per_s, now)
         self._controls: RateBudget = RateBudget("control frames", settings.max_control_per_s, now)
         self._small_data: RateBudget = RateBudget("small frames", settings.max_small_data_per_s, now)
-        self._heard_at: float = now
+        self.heard_at: float = now
         self._pinged_at: float = now
         self._ping_count: int = 0
         self._ping_loaded: bool = False
@@ -126,14 +117,14 @@ class Multiplexer:
 
     def __repr__(self) -> str:
         round_trip = f"{self.round_trip_s * 1000:.1f}ms"
-        return f"<Multiplexer streams={len(self._streams)} credit={self._link_credit} rtt={round_trip}>"
+        return f"<Multiplexer streams={len(self._streams)} credit={self._outbox.credit} rtt={round_trip}>"
 
     # ------------------------------------------------------------------ what the caller asks
 
     @property
     def round_trip_s(self) -> float:
         """The shortest round trip seen, 0 before the first."""
-        return self._pacer.round_trip_s
+        return self._outbox.pacer.round_trip_s
 
     @property
     def open_streams(self) -> int:
@@ -149,7 +140,7 @@ class Multiplexer:
             and not self.goaway_received
             and not self.goaway_sent
             and len(self._streams) < self._max_open
-            and self._control_bytes <= CONTROL_HIGH_BYTES
+            and self._outbox.control_bytes <= CONTROL_HIGH_BYTES
             and self.next_id <= MAX_STREAM_ID
         )
 
@@ -159,9 +150,14 @@ class Multiplexer:
         return self.next_id > MAX_STREAM_ID
 
     @property
+    def writable(self) -> list[Stream]:
+        """The streams whose source may go on (one may have been reset since); the caller empties the list."""
+        return self._outbox.writable
+
+    @property
     def has_output(self) -> bool:
         """Whether `next_message` would return something."""
-        return bool(self._control) or (bool(self._scheduler) and self._may_send_data())
+        return self._outbox.has_output(len(self._streams))
 
     def streams(self) -> list[Stream]:
         """Return the streams under way."""
@@ -190,18 +186,18 @@ class Multiplexer:
         first = stream.sending == HEAD and stream.id & 1 != self._peer_parity
         if first and stream.id <= self._last_sent_id:
             raise LocalProtocolError(f"{stream!r} was overtaken by stream {self._last_sent_id}")
-        self._advance_sending(stream, _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS))
+        self._advance_sending(stream, IN_INTERIM if interim else (IN_HEADERS_END if end else IN_HEADERS))
         if first:
             self._last_sent_id = stream.id
-        flags = (_FLAG_END if end else 0) | (_FLAG_CHECKED if checked else 0) | (_FLAG_INTERIM if interim else 0)
+        flags = (FLAG_END if end else 0) | (FLAG_CHECKED if checked else 0) | (FLAG_INTERIM if interim else 0)
         if checked:
             half = max(self._peer_stream_window // 2, MIN_CHUNK_BYTES)
             stream.writer = ChunkWriter(max(min(self.settings.chunk_size, half), 1))
-        self._queue_control(HEADER.pack(len(block), stream.id, _HEADERS, flags, 0) + block)
+        self._outbox.queue_control(HEADER.pack(len(block), stream.id, TYPE_HEADERS, flags, 0) + block)
         if end:
             self._forget_if_finished(stream)
 
-    def send_data(self, stream: Stream, data: bytes, end: bool = False) -> None:
+    def send_data(self, stream: Stream, data: bytes | memoryview, end: bool = False) -> None:
         """Queue bytes of a body; ask `has_room` before reading more from the source."""
         self._require_body(stream)
         if data:
@@ -209,53 +205,50 @@ class Multiplexer:
             stream.pending_bytes += len(data)
         if end:
             stream.pending_end = b""
-        self._schedule(stream)
+        self._outbox.schedule(stream)
+        self._forget_ended()
 
     def send_end(self, stream: Stream, trailers: list[bytes]) -> None:
         """End this direction after what is queued."""
         self._require_body(stream)
         stream.pending_end = self._encode(trailers) if trailers else b""
-        self._schedule(stream)
+        self._outbox.schedule(stream)
+        self._forget_ended()
 
     def has_room(self, stream: Stream) -> bool:
-        """Whether the source may go on; when not, the stream is listed in `writable` once it may."""
+        """Whether the source may go on; when not, `writable` names the stream once it may."""
         if stream.pending_bytes <= PENDING_HIGH_BYTES:
             return True
         stream.wants_room = True
         return False
 
     def reset_stream(self, stream: Stream, code: ResetCode, reason: str = "") -> None:
-        """End a stream now, in both directions; what was queued is dropped, and what it holds will not be handed on.
+        """End a stream now, in both directions; what was queued is dropped. Does nothing to a finished stream.
 
-        A finished stream has nothing left to end, and the peer never hears of one whose head was not sent.
+        The peer never hears of a stream whose head was not sent.
         """
         if self._streams.get(stream.id) is not stream:
-            stream.window.release()
             return
         if stream.sending != HEAD or stream.id & 1 == self._peer_parity:
-            self._queue_control(frame(_RESET, 0, stream.id, U32.pack(code) + encode_reason(reason)))
+            self._outbox.queue_control(frame(TYPE_RESET, 0, stream.id, U32.pack(code) + encode_reason(reason)))
         self._drop(stream)
 
     def consume(self, stream: Stream, size: int, now: float) -> None:
         """Give credit back for bytes that have been handed on."""
         grant = stream.window.consume(size, now, self.round_trip_s)
         if grant:
-            self._queue_control(frame(_WINDOW, 0, stream.id, U32.pack(grant)))
+            self._outbox.queue_control(frame(TYPE_WINDOW, 0, stream.id, U32.pack(grant)))
 
     def go_away(self, code: GoAwayCode, reason: str) -> None:
         """Take no more streams; those under way go on."""
         self.goaway_sent = True
-        self._queue_control(frame(_GOAWAY, 0, 0, GOAWAY.pack(self._last_peer_id, code) + encode_reason(reason)))
+        payload = GOAWAY.pack(self._last_peer_id, code) + encode_reason(reason)
+        self._outbox.queue_control(frame(TYPE_GOAWAY, 0, 0, payload))
 
     def next_message(self) -> list[bytes | memoryview]:
         """Return the parts of the next message to send; empty when there is nothing, or no credit for it."""
-        parts: list[bytes | memoryview] = []
-        size = self._take_control(parts)
-        while size < MESSAGE_BYTES and self._may_send_data():
-            stream = self._scheduler.next_stream()
-            if stream is None:
-                break
-            size += self._write_slice(stream, parts)
+        parts = self._outbox.next_message(len(self._streams))
+        self._forget_ended()
         return parts
 
     # ------------------------------------------------------------------ receiving
@@ -263,24 +256,23 @@ class Multiplexer:
     def receive_message(self, message: bytes, now: float) -> list[Event]:
         """Read one message; raises LinkError when the peer broke a rule, after what it says in `undelivered`."""
         events: list[Event] = []
-        self._heard_at = now
+        self.heard_at = now
         try:
             self._receive_frames(message, now, events)
         except LinkError:
             self.undelivered = events
             raise
-        if self._is_competing() and self._ping_answered and now - self._pinged_at >= PROBE_EVERY_S:
-            self._send_ping(now)
+        self._probe(now)
         return events
 
     def next_deadline(self) -> float:
         """Return when `handle_timer` is to be called, on the clock that `now` comes from."""
-        return min(self._pinged_at + self.settings.ping_after_s, self._heard_at + self.settings.dead_after_s)
+        return min(self._pinged_at + self.settings.ping_after_s, self.heard_at + self.settings.dead_after_s)
 
     def handle_timer(self, now: float) -> None:
         """Send PING when it is time; raises LinkError when the peer has been silent for too long."""
         # The sums of `next_deadline`, so that what is due by the one is due by the other, rounding and all.
-        if now >= self._heard_at + self.settings.dead_after_s:
+        if now >= self.heard_at + self.settings.dead_after_s:
             raise LinkError(GoAwayCode.DEAD, f"nothing heard for {self.settings.dead_after_s:g} s")
         if now >= self._pinged_at + self.settings.ping_after_s:
             self._send_ping(now)
@@ -300,50 +292,55 @@ class Multiplexer:
             position = start + int(length)
             if position > total:
                 raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a message ends inside a frame")
-            self._receive_frame(int(kind), int(flags), int(stream_id), message[start:position], now, events)
-        if self._control_bytes > MAX_CONTROL_BYTES:
+            stream = self._streams.get(stream_id) if kind == TYPE_DATA and 2 * length > total >= VIEWED_BYTES else None
+            if stream is not None:
+                # Most of the message: a view of it costs no copy, and keeps little else alive.
+                self._receive_data(stream, int(flags), memoryview(message)[start:position], now, events)
+            else:
+                self._receive_frame(int(kind), int(flags), int(stream_id), message[start:position], now, events)
+        if self._outbox.control_bytes > MAX_CONTROL_BYTES:
             raise LinkError(GoAwayCode.BUDGET_EXCEEDED, "control frames: the peer does not read the answers to its own")
 
     def _receive_frame(
         self, kind: int, flags: int, stream_id: int, payload: bytes, now: float, events: list[Event]
     ) -> None:
-        if not self.opened and kind != _SETTINGS:
+        if not self.opened and kind != TYPE_SETTINGS:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if stream_id == 0 or kind > _WINDOW or kind == 0:
+        if stream_id == 0 or kind > TYPE_WINDOW or kind == 0:
             self._receive_link_frame(kind, stream_id, payload, now, events)
             return
         stream = self._streams.get(stream_id)
         if stream is None:
             self._receive_without_stream(kind, flags, stream_id, payload, now, events)
-        elif kind == _DATA:
+        elif kind == TYPE_DATA:
             self._receive_data(stream, flags, payload, now, events)
-        elif kind == _HEADERS:
+        elif kind == TYPE_HEADERS:
             self._receive_headers(stream, flags, payload, now, events, False)
-        elif kind == _WINDOW:
+        elif kind == TYPE_WINDOW:
             self._controls.spend(now)
             self._receive_credit(stream, payload)
-        elif kind == _CHECKSUM:
+        elif kind == TYPE_CHECKSUM:
             self._receive_checksum(stream, payload, events)
-        elif kind == _END:
+        elif kind == TYPE_END:
             self._receive_end(stream, payload, events)
         else:
             self._receive_reset(stream, payload, now, events)
 
     def _receive_link_frame(self, kind: int, stream_id: int, payload: bytes, now: float, events: list[Event]) -> None:
         self._controls.spend(now)
-        if kind < _WINDOW and kind != 0:
+        if kind < TYPE_WINDOW and kind != 0:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a frame of type {kind} needs a stream")
-        if kind > _GOAWAY or kind == 0:
+        if kind > TYPE_GOAWAY or kind == 0:
             return
         if stream_id != 0:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"a frame of type {kind} belongs to the link")
-        if kind == _WINDOW:
-            self._link_credit = self._add_credit(self._link_credit, payload)
-        elif kind == _PING:
+        if kind == TYPE_WINDOW:
+            self._outbox.credit = self._add_credit(self._outbox.credit, payload)
+        elif kind == TYPE_PING:
             self._receive_ping(payload)
-        elif kind == _PONG:
+        elif kind == TYPE_PONG:
             self._receive_pong(payload, now)
-        elif kind == _SETTINGS:
+        elif kind == TYPE_SETTINGS:
             self._receive_settings(payload, events)
         else:
             self._receive_goaway(payload, events)
@@ -353,13 +350,13 @@ class Multiplexer:
     ) -> None:
         """A frame for a stream that is not under way: it opens one, or crossed with the end of one."""
         if stream_id & 1 == self._peer_parity and stream_id > self._last_peer_id:
-            if kind != _HEADERS or flags & _FLAG_INTERIM:
+            if kind != TYPE_HEADERS or flags & FLAG_INTERIM:
                 raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
             self._receive_open(flags, stream_id, payload, now, events)
             return
         if stream_id & 1 != self._peer_parity and stream_id >= self.next_id:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
-        if kind == _DATA:
+        if kind == TYPE_DATA:
             self._count_on_link(len(payload), now)
         else:
             self._controls.spend(now)
@@ -371,7 +368,7 @@ class Multiplexer:
         self._last_peer_id = stream_id
         refusal = self._refusal(now)
         if refusal:
-            self._queue_control(frame(_RESET, 0, stream_id, U32.pack(ResetCode.REFUSED) + refusal.encode()))
+            self._outbox.queue_control(frame(TYPE_RESET, 0, stream_id, U32.pack(ResetCode.REFUSED) + refusal.encode()))
             return
         self._receive_headers(self._new_stream(stream_id, now), flags, payload, now, events, True)
 
@@ -388,14 +385,14 @@ class Multiplexer:
     def _receive_headers(
         self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event], opened: bool
     ) -> None:
-        end = flags & _FLAG_END != 0
-        interim = flags & _FLAG_INTERIM != 0
-        checked = flags & _FLAG_CHECKED != 0
+        end = flags & FLAG_END != 0
+        interim = flags & FLAG_INTERIM != 0
+        checked = flags & FLAG_CHECKED != 0
         if interim:
             self._controls.spend(now)
             if end or checked:
                 raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: an interim head with another flag")
-        self._advance_receiving(stream, _IN_INTERIM if interim else (_IN_HEADERS_END if end else _IN_HEADERS))
+        self._advance_receiving(stream, IN_INTERIM if interim else (IN_HEADERS_END if end else IN_HEADERS))
         if checked:
             stream.reader = ChunkReader()
         items = decode_block(payload, self.settings.max_block_bytes, self.settings.max_block_items)
@@ -403,13 +400,15 @@ class Multiplexer:
         if end:
             self._finish_receiving(stream)
 
-    def _receive_data(self, stream: Stream, flags: int, payload: bytes, now: float, events: list[Event]) -> None:
-        end = flags & _FLAG_END != 0
+    def _receive_data(
+        self, stream: Stream, flags: int, payload: bytes | memoryview, now: float, events: list[Event]
+    ) -> None:
+        end = flags & FLAG_END != 0
         size = len(payload)
         self._count_on_link(size, now)
         if not stream.window.receive(size):
             raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"stream {stream.id} has no credit for {size} bytes")
-        self._advance_receiving(stream, _IN_DATA_END if end else _IN_DATA)
+        self._advance_receiving(stream, IN_DATA_END if end else IN_DATA)
         reader = stream.reader
         if reader is not None:
             if end:
@@ -424,7 +423,7 @@ class Multiplexer:
             self._finish_receiving(stream)
 
     def _receive_checksum(self, stream: Stream, payload: bytes, events: list[Event]) -> None:
-        self._advance_receiving(stream, _IN_CHECKSUM)
+        self._advance_receiving(stream, IN_CHECKSUM)
         reader = stream.reader
         if reader is None:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: CHECKSUM in an unchecked body")
@@ -438,7 +437,7 @@ class Multiplexer:
             events.append(DataReceived(stream, data, False))
 
     def _receive_end(self, stream: Stream, payload: bytes, events: list[Event]) -> None:
-        self._advance_receiving(stream, _IN_END)
+        self._advance_receiving(stream, IN_END)
         if stream.reader is not None and stream.reader.holds_data:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: END before the last CHECKSUM")
         trailers = decode_block(payload, self.settings.max_block_bytes, self.settings.max_block_items)
@@ -456,17 +455,18 @@ class Multiplexer:
 
     def _receive_credit(self, stream: Stream, payload: bytes) -> None:
         stream.send_credit = self._add_credit(stream.send_credit, payload)
-        self._schedule(stream)
+        self._outbox.schedule(stream)
+        self._forget_ended()
 
     def _receive_ping(self, payload: bytes) -> None:
         if len(payload) != 8:
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, "a PING frame holds 8 bytes")
-        self._queue_control(frame(_PONG, 0, 0, payload))
+        self._outbox.queue_control(frame(TYPE_PONG, 0, 0, payload))
 
     def _receive_pong(self, payload: bytes, now: float) -> None:
         if payload == self._ping_count.to_bytes(8, "big") and not self._ping_answered:
             self._ping_answered = True
-            self._pacer.measured(max(now - self._pinged_at, 1e-6), self._ping_loaded)
+            self._outbox.pacer.measured(max(now - self._pinged_at, 1e-6), self._ping_loaded)
 
     def _receive_settings(self, payload: bytes, events: list[Event]) -> None:
         if self.opened:
@@ -475,8 +475,7 @@ class Multiplexer:
             if identifier == Setting.INITIAL_STREAM_WINDOW:
                 self._peer_stream_window = value
             elif identifier == Setting.INITIAL_LINK_WINDOW:
-                self._peer_link_window = self._link_credit = value
-                self._pacer.set_ceiling(value)
+                self._outbox.set_window(value)
             elif identifier == Setting.MAX_STREAMS:
                 # Each stream may pin a window here as well, so the peer's word alone does not decide.
                 self._max_open = min(value, self.settings.max_streams)
@@ -498,115 +497,6 @@ class Multiplexer:
 
     # ------------------------------------------------------------------ private: frames out
 
-    def _take_control(self, parts: list[bytes | memoryview]) -> int:
-        """Move waiting control frames into `parts`; returns their size.
-
-        What is left over may hold heads that DATA must not overtake: then this fills the message, and no DATA fits.
-        """
-        if self._control_bytes <= MESSAGE_BYTES:
-            size = self._control_bytes
-            parts += self._control
-            self._control = []
-            self._control_bytes = 0
-            return size
-        size = 0
-        taken = 0
-        while size < MESSAGE_BYTES:
-            size += len(self._control[taken])
-            taken += 1
-        parts += self._control[:taken]
-        del self._control[:taken]
-        self._control_bytes -= size
-        return size
-
-    def _write_slice(self, stream: Stream, parts: list[bytes | memoryview]) -> int:
-        """Write one turn of a stream: DATA, and CHECKSUM and END where they are due; returns the bytes written."""
-        size = min(self._scheduler.slice_bytes(), stream.pending_bytes, stream.send_credit, self._link_credit)
-        writer = stream.writer
-        if writer is not None:
-            size = min(size, writer.room)
-        written = self._write_data(stream, parts, size)
-        drained = stream.pending_bytes == 0
-        if writer is not None and (drained or writer.room <= 0 or not self._has_credit(stream)):
-            parts.append(frame(_CHECKSUM, 0, stream.id, writer.close_chunk()))
-            written += HEADER_BYTES + 36
-        if drained and stream.pending_end is not None:
-            ending = self._take_end(stream)
-            parts.append(ending)
-            written += len(ending)
-        elif not drained and stream.send_credit > 0:
-            self._scheduler.add(stream)
-        if stream.wants_room and stream.pending_bytes <= PENDING_LOW_BYTES:
-            stream.wants_room = False
-            self.writable.append(stream)
-        return written
-
-    def _in_flight(self) -> int:
-        return self._peer_link_window - self._link_credit
-
-    def _is_competing(self) -> bool:
-        """Whether bulk is under way beside other streams: then what it may have in flight is bounded by its delay."""
-        return len(self._streams) > 1 and self._in_flight() > LINK_GRANT_BYTES
-
-    def _may_send_data(self) -> bool:
-        """Whether the link takes DATA now.
-
-        Bulk waits for its pace while other streams are open, small exchanges do not.
-        """
-        if self._link_credit <= 0:
-            return False
-        return len(self._streams) < 2 or self._in_flight() < self._pacer.limit or self._scheduler.has_small
-
-    def _has_credit(self, stream: Stream) -> bool:
-        return stream.send_credit > 0 and self._link_credit > 0
-
-    def _write_data(self, stream: Stream, parts: list[bytes | memoryview], size: int) -> int:
-        """Write one DATA frame of `size` bytes; the END flag rides on it when nothing else has to follow."""
-        if stream.sent_bytes < SMALL_EXCHANGE_BYTES:
-            self._scheduler.count(size)
-        stream.pending_bytes -= size
-        stream.send_credit -= size
-        stream.sent_bytes += size
-        self._link_credit -= size
-        writer = stream.writer
-        last = stream.pending_bytes == 0 and stream.pending_end == b"" and writer is None
-        parts.append(HEADER.pack(size, stream.id, _DATA, _FLAG_END if last else 0, 0))
-        self._take_pending(stream, parts, size)
-        if last:
-            stream.pending_end = None
-            self._finish_sending(stream, _IN_DATA_END)
-        return size + HEADER_BYTES
-
-    def _take_pending(self, stream: Stream, parts: list[bytes | memoryview], size: int) -> None:
-        """Move exactly `size` pending bytes into `parts`; a piece that is too large is split without a copy."""
-        pending = stream.pending
-        writer = stream.writer
-        while size > 0:
-            piece: bytes | memoryview = pending.popleft()
-            if len(piece) > size:
-                view = memoryview(piece)
-                pending.appendleft(view[size:])
-                piece = view[:size]
-            if writer is not None:
-                writer.add(piece)
-            parts.append(piece)
-            size -= len(piece)
-
-    def _take_end(self, stream: Stream) -> bytes:
-        """Return the END frame that is due, and end the direction."""
-        trailers = stream.pending_end or b""
-        stream.pending_end = None
-        self._finish_sending(stream, _IN_END)
-        return frame(_END, 0, stream.id, trailers)
-
-    def _finish_sending(self, stream: Stream, what: int) -> None:
-        stream.sending = next_state(stream.sending, what)
-        self._forget_if_finished(stream)
-
-    def _queue_control(self, data: bytes) -> None:
-        self._control.append(data)
-        self._control_bytes += len(data)
-
     def _encode(self, items: list[bytes]) -> bytes:
         """Return a block the peer will take; one over its budgets would cost the whole link."""
         block = encode_block(items)
@@ -615,15 +505,21 @@ class Multiplexer:
         return block
 
     def _send_settings(self) -> None:
-        announced = self.settings.announced()
-        self._queue_control(frame(_SETTINGS, 0, 0, b"".join(SETTING.pack(*item) for item in announced.items())))
+        payload = b"".join(SETTING.pack(*item) for item in self.settings.announced().items())
+        self._outbox.queue_control(frame(TYPE_SETTINGS, 0, 0, payload))
+
+    def _probe(self, now: float) -> None:
+        """Measure the round trip while streams compete: the pace of bulk follows it."""
+        due = self._ping_answered and now - self._pinged_at >= PROBE_EVERY_S
+        if due and self._outbox.is_competing(len(self._streams)):
+            self._send_ping(now)
 
     def _send_ping(self, now: float) -> None:
         self._ping_count += 1
         self._ping_answered = False
-        self._ping_loaded = self._is_competing()
+        self._ping_loaded = self._outbox.is_competing(len(self._streams))
         self._pinged_at = now
-        self._queue_control(frame(_PING, 0, 0, self._ping_count.to_bytes(8, "big")))
+        self._outbox.queue_control(frame(TYPE_PING, 0, 0, self._ping_count.to_bytes(8, "big")))
 
     # ------------------------------------------------------------------ private: streams
 
@@ -634,14 +530,6 @@ class Multiplexer:
         self._streams[stream_id] = stream
         return stream
 
-    def _schedule(self, stream: Stream) -> None:
-        """Queue a stream that has bytes and credit; an end with no bytes before it needs neither and goes at once."""
-        if stream.pending_bytes > 0:
-            if stream.send_credit > 0:
-                self._scheduler.add(stream)
-        elif stream.pending_end is not None:
-            self._queue_control(self._take_end(stream))
-
     def _advance_sending(self, stream: Stream, what: int) -> None:
         state = next_state(stream.sending, what)
         if state == FORBIDDEN:
@@ -649,12 +537,12 @@ class Multiplexer:
         stream.sending = state
 
     def _require_body(self, stream: Stream) -> None:
-        if next_state(stream.sending, _IN_DATA) == FORBIDDEN or stream.pending_end is not None:
+        if next_state(stream.sending, IN_DATA) == FORBIDDEN or stream.pending_end is not None:
             raise LocalProtocolError(f"{stream!r} sends no body now")
 
     def _advance_receiving(self, stream: Stream, what: int) -> None:
         state = next_state(stream.receiving, what)
-        if state == FORBIDDEN or (what == _IN_INTERIM and self._peer_parity == 1):
+        if state == FORBIDDEN or (what == IN_INTERIM and self._peer_parity == 1):
             raise LinkError(GoAwayCode.PROTOCOL_ERROR, f"stream {stream.id}: a frame that is not allowed there")
         stream.receiving = state
 
@@ -668,7 +556,7 @@ class Multiplexer:
             raise LinkError(GoAwayCode.FLOW_CONTROL_ERROR, f"the link has no credit for {size} bytes")
         grant = self._link_window.consume(size, now, self.round_trip_s)
         if grant:
-            self._queue_control(frame(_WINDOW, 0, 0, U32.pack(grant)))
+            self._outbox.queue_control(frame(TYPE_WINDOW, 0, 0, U32.pack(grant)))
 
     def _add_credit(self, credit: int, payload: bytes) -> int:
         if len(payload) != 4:
@@ -682,6 +570,14 @@ class Multiplexer:
     def _finish_receiving(self, stream: Stream) -> None:
         stream.window.close()
         self._forget_if_finished(stream)
+
+    def _forget_ended(self) -> None:
+        """Take note of the directions that what was sent has ended."""
+        ended = self._outbox.ended
+        if ended:
+            self._outbox.ended = []
+            for stream in ended:
+                self._forget_if_finished(stream)
 
     def _forget_if_finished(self, stream: Stream) -> None:
         if stream.receiving == DONE and stream.sending == DONE:
@@ -697,6 +593,6 @@ class Multiplexer:
         stream.wants_room = False
         stream.writer = None
         stream.reader = None
-        stream.window.release()
-        self._scheduler.remove(stream)
+        stream.window.close()
+        self._outbox.remove(stream)
         self._streams.pop(stream.id, None)

@@ -10,8 +10,8 @@ from terratunnel.protocol.streams import Stream
 
 SMALL_EXCHANGE_BYTES: Final = 65_536
 # Under contention a slice is what one other stream waits for; alone, fewer and larger slices save system calls.
-SLICE_CONTENDED_BYTES: Final = 32_768
-SLICE_ALONE_BYTES: Final = 131_072
+SLICE_CONTENDED_BYTES: Final = 65_536
+SLICE_ALONE_BYTES: Final = 262_144
 # What small exchanges may send before bulk that waits has a turn: it keeps a fifth of the link, whatever else goes on.
 SMALL_AHEAD_BYTES: Final = 131_072
 
@@ -27,14 +27,15 @@ class Scheduler:
         self._ahead: int = 0
 
     def add(self, stream: Stream) -> None:
-        """Put a stream at the end of its class, unless it is queued already."""
+        """Put a stream at the end of its class, or ahead of it in the middle of a turn, unless it is queued already."""
         if stream.queued:
             return
         stream.queued = True
-        if stream.sent_bytes < SMALL_EXCHANGE_BYTES:
-            self._small.append(stream)
+        queue = self._small if stream.sent_bytes < SMALL_EXCHANGE_BYTES else self._bulk
+        if stream.turn_left > 0:
+            queue.appendleft(stream)
         else:
-            self._bulk.append(stream)
+            queue.append(stream)
 
     def remove(self, stream: Stream) -> None:
         """Take a stream out that was reset: nothing of it may stay behind while the link has no credit."""

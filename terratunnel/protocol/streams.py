@@ -52,6 +52,13 @@ BODY: Final = 1
 DONE: Final = 2
 RESET: Final = 3
 FORBIDDEN: Final = -1
+IN_INTERIM: Final = 0
+IN_HEADERS: Final = 1
+IN_HEADERS_END: Final = 2
+IN_DATA: Final = 3
+IN_DATA_END: Final = 4
+IN_CHECKSUM: Final = 5
+IN_END: Final = 6
 _INPUTS: Final = 8
 _NEXT: Final[list[int]] = [
     int(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else FORBIDDEN for state in State for what in Input
@@ -65,6 +72,8 @@ def next_state(state: int, what: int) -> int:
 
 class Stream:
     """One exchange on a link. The multiplexer alone changes it; `owner` is for whoever uses the multiplexer.
+
+    `turn_left` is what remains of a turn that the end of the link's credit interrupted.
 
     `pending` holds body bytes that wait for credit; `pending_end` the trailer block that follows
     them, None while there is no end.
@@ -82,6 +91,7 @@ class Stream:
         "send_credit",
         "sending",
         "sent_bytes",
+        "turn_left",
         "wants_room",
         "window",
         "writer",
@@ -94,6 +104,7 @@ class Stream:
         self.receiving: int = HEAD
         self.send_credit: int = send_credit
         self.sent_bytes: int = 0
+        self.turn_left: int = 0
         self.window: ReceiveWindow = window
         self.pending: deque[bytes | memoryview] = deque()
         self.pending_bytes: int = 0

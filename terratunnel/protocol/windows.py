@@ -2,7 +2,7 @@
 
 A receive window starts small and doubles when half of it is used up in less than two round trips: then the window,
 and not the reader, is what holds the sender back (the rule of rust-yamux). All growth on a link comes from one
-`GrowthBudget`, and returns to it when what the window let in has been handed on.
+`GrowthBudget`, and returns to it with the end of the direction.
 """
 
 from typing import Final
@@ -65,7 +65,6 @@ class ReceiveWindow:
     def consume(self, size: int, now: float, round_trip_s: float) -> int:
         """Count `size` bytes as handed on; returns the credit to announce now, 0 while that is not worth a frame."""
         if self.closed:
-            self._consume_closed(size)
             return 0
         if size > self.capacity - self.available - self.due:
             raise LocalProtocolError(f"{size} bytes handed on where {self.held} were held")
@@ -81,20 +80,10 @@ class ReceiveWindow:
         return grant
 
     def close(self) -> None:
-        """The peer sends no more: give no more credit, and growth back once everything is handed on."""
-        self.closed = True
-        self._consume_closed(0)
-
-    def release(self) -> None:
-        """Close, and give growth back now: what is held will not be handed on."""
+        """The peer sends no more: give no more credit, and growth back to the link."""
         self.closed = True
         self._budget.give_back(self.capacity - self._initial)
         self._initial = self.capacity
-
-    def _consume_closed(self, size: int) -> None:
-        self.due += size
-        if self.available + self.due >= self.capacity:
-            self.release()
 
     def _grow(self) -> None:
         wanted = min(self.capacity * 2, self.ceiling) - self.capacity

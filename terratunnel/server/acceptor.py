@@ -55,10 +55,14 @@ class Visitor(Protocol):
 
 
 class AgentLink:
-    """The owner of one agent's mux connection: keeps its route for as long as the link lives."""
+    """The owner of one agent's mux connection: keeps its route for as long as the link lives.
 
-    def __init__(self, routes: RouteTable, audit: AuditLog | None = None) -> None:
+    `links` are those that live, also without a route: one that was taken over finishes what is under way.
+    """
+
+    def __init__(self, routes: RouteTable, links: set[MuxConnection], audit: AuditLog | None = None) -> None:
         self._routes = routes
+        self._links = links
         self._audit = audit
         self.route: Route | None = None
 
@@ -82,10 +86,13 @@ class AgentLink:
 
     def link_closed(self, connection: MuxConnection, code: GoAwayCode | None, reason: str) -> None:
         """The link is gone: remove this route, and this one only."""
+        self._links.discard(connection)
         self._routes.remove(connection)
         route = self.route
         if route is not None:
-            log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, route.agent_address, escape(reason))
+            if route.name:  # the server's own pages have none
+                address = route.agent_address
+                log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, address, escape(reason))
             if self._audit is not None:
                 counts = {"requests": route.requests, "bytes_in": route.bytes_in, "bytes_out": route.bytes_out}
                 _record(self._audit, Event.DISCONNECT, route, {"reason": reason[:MAX_TEXT], **counts})
@@ -102,6 +109,7 @@ class Acceptor:
     def __init__(
         self,
         routes: RouteTable,
+        links: set[MuxConnection],
         authenticator: Authenticator,
         settings: Settings,
         hostname_of: Callable[[str], str],
@@ -111,6 +119,7 @@ class Acceptor:
     ) -> None:
         self.draining = False
         self._routes = routes
+        self._links = links
         self._authenticator = authenticator
         self._settings = settings
         self._hostname_of = hostname_of
@@ -173,9 +182,12 @@ class Acceptor:
         plain = cast(Transport, transport)
         plain.write(handshake.accepting_response(exchange.head, extra))
         link = WebSocketLink(plain, client=False)
+        # The link reads in another way, and not before `start`.
+        cast(asyncio.Transport, transport).pause_reading()
         cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
-        owner = AgentLink(self._routes, self._audit)
+        owner = AgentLink(self._routes, self._links, self._audit)
         mux = MuxConnection(link, owner, True, self._settings, self._clock)
+        self._links.add(mux)
         owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
         _describe(route, grant, credentials, self._audit.now().timestamp())
         before = self._routes.add(route)

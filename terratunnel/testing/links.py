@@ -83,22 +83,24 @@ async def connected_transports() -> tuple[asyncio.Transport, asyncio.Transport]:
     """Return the accepting and the calling end of one TCP connection over loopback; both read nothing yet."""
     loop = asyncio.get_running_loop()
     accepted: asyncio.Future[asyncio.Transport] = loop.create_future()
-    listener = await loop.create_server(lambda: _Paused(accepted), "127.0.0.1", 0)
+    listener = await loop.create_server(lambda: _Handing(accepted), "127.0.0.1", 0)
     made: asyncio.Future[asyncio.Transport] = loop.create_future()
     try:
-        await loop.create_connection(lambda: _Paused(made), *listener.sockets[0].getsockname()[:2])
-        return await accepted, await made
+        await loop.create_connection(lambda: _Handing(made), *listener.sockets[0].getsockname()[:2])
+        transports = await accepted, await made
     finally:
         listener.close()
+    for transport in transports:  # not in `connection_made`, after which uvloop begins to read whatever was said there
+        transport.pause_reading()
+    return transports
 
 
-class _Paused(asyncio.Protocol):
-    """Keeps a new connection as it is until somebody takes it over."""
+class _Handing(asyncio.Protocol):
+    """Hands a new connection to whoever waits for it."""
 
     def __init__(self, made: "asyncio.Future[asyncio.Transport]") -> None:
         self._made = made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the transport out."""
-        cast(asyncio.Transport, transport).pause_reading()
         self._made.set_result(cast(asyncio.Transport, transport))

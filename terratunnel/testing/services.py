@@ -48,6 +48,14 @@ class Caller:
         """Read until the other side has closed."""
         return await self._reader.read()
 
+    async def gone(self) -> None:
+        """Wait until the other side has closed or broken off, whatever it sends until then."""
+        try:
+            while await self.read_some():
+                pass
+        except ConnectionError:
+            return
+
     async def chunked(self) -> tuple[bytes, bytes]:
         """Read a chunked body: the bytes of its chunks, and the trailer lines."""
         body = b""
@@ -77,9 +85,10 @@ class Caller:
 
     def reset(self) -> None:
         """Break the connection off: RST."""
-        sock: socket.socket = self._writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        if not self._writer.is_closing():
+            sock: socket.socket = self._writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._writer.transport.abort()
 
 
 Script = Callable[[Caller], Awaitable[None]]
@@ -88,8 +97,15 @@ Script = Callable[[Caller], Awaitable[None]]
 class ScriptedService:
     """Listens on a port of its own (or a unix socket at `path`) and plays the script to each connection."""
 
-    def __init__(self, script: Script, path: str | None = None, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        script: Script,
+        path: str | None = None,
+        context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.connections = 0
+        self.host = host
         self.port = 0
         self._script = script
         self._path = path
@@ -103,15 +119,13 @@ class ScriptedService:
         """The endpoint to forward to."""
         if self._path is not None:
             return f"unix:{self._path}"
-        return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._context else 'http'}://{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         if self._path is not None:
             self._server = await asyncio.start_unix_server(self._accept, self._path, limit=READ_LIMIT_BYTES)
             return self
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, limit=READ_LIMIT_BYTES, ssl=self._context
-        )
+        self._server = await asyncio.start_server(self._accept, self.host, 0, limit=READ_LIMIT_BYTES, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -89,10 +89,10 @@ class StreamRecorder(Notes):
         flags = [name for name, given in (("interim", interim), ("end", end)) if given]
         self.note("headers", items, *flags)
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Note `("data", bytes)`, and `"end"` behind it where it is the last."""
         self.held_bytes += len(data)
-        self.note("data", data, *(["end"] if end else []))
+        self.note("data", bytes(data), *(["end"] if end else []))
         if not self.hold:
             self.release()
 

@@ -51,6 +51,15 @@ async def test_any_path_is_echoed() -> None:
         assert json.loads((await ask(port, HOST, "/somewhere"))[1])["target"] == "/somewhere"
 
 
+async def test_a_method_nobody_has_heard_of_is_echoed() -> None:
+    async with serving() as port, asyncio.timeout(LIMIT_S):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(b"BREW /pot HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+        writer.close()
+    assert (answer["method"], answer["target"]) == ("BREW", "/pot")
+
+
 async def test_events_come_one_by_one_and_end() -> None:
     async with serving() as port:
         head, body = await ask_raw(port, HOST, "/events")

@@ -3,6 +3,7 @@
 import dataclasses
 import http.client
 import json
+import os
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from terratunnel.cli.main import main
 from terratunnel.cli.server import CannotListen, ServerOptions, server, server_config, static_keys
 from terratunnel.server.config import ConfigError, EdgeLimits, ServerConfig
-from tests.cli.program import program, run
+from tests.cli.program import ROOT, program, run
 
 LOCAL = ("--host", "127.0.0.1", "--port", "0")
 
@@ -216,6 +217,18 @@ def test_a_taken_port_is_one_sentence() -> None:
     assert err == (
         f"Error: The server cannot listen on 127.0.0.1:{port} (Address already in use); "
         "give another --host or --port.\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("server", *LOCAL, "--no-require-auth"), ("demo", "--port", "0")])
+def test_where_the_client_alone_is_installed_the_sentence_comes_before_anything_listens(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['coolname'] = None\n")
+    assert run(*command, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") == (
+        1,
+        "",
+        "Error: The package coolname is missing; install what a server needs with: pip install 'terratunnel[server]'\n",
     )
 
 

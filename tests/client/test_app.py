@@ -12,7 +12,7 @@ from terratunnel.client.app import NAME_A_SERVER, ExitStatus
 from terratunnel.client.config import ClientConfig, ConfigError
 from terratunnel.client.tokens import TokenStore
 from terratunnel.client.wake import SleepDetector
-from terratunnel.forwarding.upstream import EndpointError
+from terratunnel.forwarding.endpoint import EndpointError
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.server.app import Server
 from tests import certificates
@@ -105,7 +105,7 @@ async def test_a_local_service_that_is_down_is_told_to_both_sides(tmp_path: Path
         tunnel = await screen.wait_for("online")
         status, body = await ask(server.port, tunnel.hostname)
         _, _, own_status, error = await screen.wait_for("exchange")
-    assert (status, own_status) == (502, 0)
+    assert (status, own_status) == (502, 502)
     assert "cannot be reached" in error
     assert error in json.loads(body)["message"]
 

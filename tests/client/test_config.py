@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from terratunnel.client.config import ClientConfig, ConfigError, forwarding_target, parse_server_url
-from terratunnel.forwarding.upstream import EndpointError
+from terratunnel.forwarding.endpoint import EndpointError
 from terratunnel.mux.handshake import ServerAddress
 
 GOOD = ClientConfig("ws://localhost:8000", "http://localhost:3000", api_key="sesame", api_port=0)

@@ -96,9 +96,9 @@ def test_a_failure_says_why(lines: Lines, file: io.StringIO) -> None:
     lines.exchange_finished(Exchange(method=b"", target=b"", status=0, error="The request is malformed."))
     lines.close()
     assert shown(file) == [
-        "POST /hook -> failed 12ms The local service cannot be reached.",
+        "POST /hook -> - 12ms The local service cannot be reached.",
         "POST /hook -> 200 12ms the visitor left",
-        "- - -> failed 12ms The request is malformed.",
+        "- - -> - 12ms The request is malformed.",
     ]
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from terratunnel.client.link import Ending, ServerLink, Welcome, sentence, welcome_in, why
 from terratunnel.errors import RemoteProtocolError
+from terratunnel.forwarding.endpoint import parse_endpoint
 from terratunnel.forwarding.forwarder import Forwarder
-from terratunnel.forwarding.upstream import UpstreamPool, parse_endpoint
+from terratunnel.forwarding.pool import UpstreamPool
 from terratunnel.mux.handshake import ServerAddress, open_link
 from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.protocol.settings import Settings

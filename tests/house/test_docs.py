@@ -95,6 +95,20 @@ def test_every_module_says_what_it_is_for() -> None:
     assert [name(path) for path in code if not ast.get_docstring(tree(path))] == []
 
 
+@pytest.mark.parametrize("page", [path for path in project_files() if path.suffix == ".md"], ids=name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:terratunnel|tests|bench|fuzz|docs)/[\w./-]*)`", text)
+    linked = [str((page.parent / link).relative_to(ROOT)) for link in re.findall(r"\]\(([\w./-]+)\)", text)]
+    assert [path for path in named + linked if not (ROOT / path).exists() and "/x/" not in path] == []
+
+
+def test_every_target_that_a_page_names_is_made() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in project_files() if path.suffix == ".md")
+    assert set(re.findall(r"(?:^|`) *make ([a-z]+)", pages, re.MULTILINE)) - targets == set()
+
+
 @pytest.mark.parametrize("line", ["cd /ro~ot/x", "open('/ho~me/ann/a')", "see https://py~pi.org/x", "(/wo~rk/main)"])
 def test_a_machine_or_registry_is_found(line: str) -> None:
     assert MACHINE.search(line.replace("~", ""))

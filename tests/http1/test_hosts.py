@@ -41,12 +41,18 @@ def test_a_hostname_has_no_case_port_or_final_dot(host: bytes, name: str) -> Non
     assert hostname(host) == name
 
 
-def test_names_are_remembered_within_a_bound_and_without_long_ones() -> None:
+def test_names_are_remembered_within_a_bound() -> None:
     for n in range(3000):
         assert hostname(b"A%d.localhost:80" % n) == f"a{n}.localhost"
     assert 0 < len(hosts._hostnames) <= 1024
-    long = b"a" * 300
-    assert hostname(long) == long.decode()
+
+
+@pytest.mark.parametrize(("start", "end"), [(b"", b":65535"), (b"", b""), (b"[::", b"]")])
+def test_a_host_longer_than_any_name_is_none_and_is_not_remembered(start: bytes, end: bytes) -> None:
+    digits = b"1" * (261 - len(start) - len(end))
+    assert is_authority(start + digits + end)
+    long = start + digits + b"1" + end
+    assert not is_authority(long)
     assert long not in hosts._hostnames
 
 

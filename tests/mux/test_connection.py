@@ -11,7 +11,8 @@ from terratunnel.mux.stream import Stream
 from terratunnel.protocol.errors import GoAwayCode, ResetCode
 from terratunnel.protocol.frames import SETTING, Flag, FrameType, frame
 from terratunnel.protocol.headers import encode_block
-from terratunnel.protocol.multiplexer import CONTROL_HIGH_BYTES, PENDING_HIGH_BYTES
+from terratunnel.protocol.multiplexer import CONTROL_HIGH_BYTES, MAX_STREAM_ID
+from terratunnel.protocol.outbox import PENDING_HIGH_BYTES
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from terratunnel.testing.links import JoinedLinks, join_in_memory, join_over_sockets
@@ -356,6 +357,20 @@ async def test_a_draining_link_waits_for_its_last_bytes() -> None:
     assert link.closed == [(CLOSE_NORMAL, "restart")]
 
 
+async def test_a_link_that_has_used_up_its_identifiers_drains_so_that_the_peer_opens_another() -> None:
+    links = await join_in_memory().opened()
+    links.server.multiplexer.next_id = MAX_STREAM_ID - 1
+    last = links.open([b"GET", b"/last"])
+    note = await links.agent_owner.until_heard("goaway")
+    assert note[1] is GoAwayCode.DRAINING
+    agent = await theirs(links)
+    assert agent.stream is not None
+    agent.stream.send_headers([b"204", b""], end=True)
+    await last.until_heard("headers")
+    await links.server_owner.until_heard("closed")
+    await links.agent_owner.until_heard("closed")
+
+
 async def test_the_first_goaway_is_the_reason_that_counts() -> None:
     links = await in_memory()
     links.open(GET)
@@ -575,7 +590,7 @@ class ClosesTheLink(StreamRecorder):
 class ResetsItself(StreamRecorder):
     """Resets its stream at the first data."""
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         super().data_received(data, end)
         assert self.stream is not None
         self.stream.reset(ResetCode.STOPPED)
@@ -628,6 +643,18 @@ async def test_a_wrong_checksum_is_logged_with_its_chunk_and_escaped(caplog: pyt
         connection.message_received(frame(FrameType.RESET, 0, 1, b"\0\0\0\5chunk 3\n\x1b[31m"))
     assert recorder.heard[-1] == ("reset", ResetCode.CHECKSUM_MISMATCH, "chunk 3\n\x1b[31m")
     assert r"checksum_mismatch reason=chunk 3\x0a\x1b[31m" in caplog.text
+
+
+async def test_the_debug_log_shows_how_far_a_checked_body_has_come(caplog: pytest.LogCaptureFixture) -> None:
+    links = await join_in_memory(settings=Settings(chunk_size=1000)).opened()
+    ours = links.open(GET, end=False, checked=True)
+    assert ours.stream is not None
+    with caplog.at_level(logging.DEBUG, "terratunnel.mux.connection"):
+        ours.stream.send_data(b"x" * 2500)
+        ours.stream.send_end([])
+        far = await theirs(links)
+        await far.until(lambda: far.ended)
+    assert "body_progress stream=1 chunks=3 bytes=2500" in caplog.text
 
 
 async def test_a_goaway_refuses_the_streams_it_never_saw() -> None:

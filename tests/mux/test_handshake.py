@@ -349,11 +349,19 @@ async def test_a_tls_address_never_speaks_in_the_clear() -> None:
 
 
 async def test_a_link_over_tls_opens_where_the_certificate_is_trusted() -> None:
-    async with ScriptedService(answering(accepting, listen), context=server_context()) as service:
+    async def talk(caller: Caller) -> None:
+        caller.send(b"\x82\x02hi" + b"\x82\x7f" + (700_000).to_bytes(8, "big") + b"x" * 700_000)
+        assert await caller.read(10) == b"\x82\xff" + (600_000).to_bytes(8, "big")
+        await listen(caller)
+
+    async with ScriptedService(answering(accepting, talk), context=server_context()) as service:
         address = ServerAddress("127.0.0.1", service.port, tls=True)
         open_ = await open_link(address, [], client_context(), 10)
         receiver = ReceiverRecorder()
         open_.link.start(receiver, open_.buffered)
+        open_.link.send_message([b"y" * 600_000])
+        await receiver.until(lambda: len(receiver.messages) == 2)
+        assert receiver.messages == [b"hi", b"x" * 700_000]
         open_.link.abort()
         await receiver.until_heard("lost")
 

@@ -4,7 +4,7 @@ import pytest
 
 from terratunnel.errors import LocalProtocolError
 from terratunnel.protocol.errors import ResetCode
-from terratunnel.protocol.multiplexer import PENDING_HIGH_BYTES
+from terratunnel.protocol.outbox import PENDING_HIGH_BYTES
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import settled
 from terratunnel.testing.links import JoinedLinks, join_in_memory
@@ -50,6 +50,41 @@ async def test_an_exchange_travels_there_and_back() -> None:
     ]
     await settled()
     assert links.server.open_streams == links.agent.open_streams == 0
+
+
+class AfterMessage(StreamRecorder):
+    """Asks at the head to be called back when its message is through; `faulty`: and fails then."""
+
+    def __init__(self, faulty: bool) -> None:
+        super().__init__()
+        self.faulty = faulty
+
+    def headers_received(self, items: list[bytes], end: bool, interim: bool) -> None:
+        super().headers_received(items, end, interim)
+        assert self.stream is not None
+        self.stream.after_message(self._through)
+
+    def _through(self) -> None:
+        self.note("through")
+        if self.faulty:
+            raise ValueError
+
+
+async def test_a_handler_is_called_back_when_its_message_is_through_whatever_others_do() -> None:
+    links = await pair()
+    asking = [AfterMessage(faulty) for faulty in (True, False)]
+    for handler in asking:
+        handler.stream = links.server.open_stream(handler)
+        handler.stream.send_headers(GET, end=True)
+    await links.agent_owner.until(lambda: len(links.agent_owner.streams) == 2)
+    for theirs in links.agent_owner.streams:
+        assert theirs.stream is not None
+        theirs.stream.send_headers(OK)
+        theirs.stream.send_data(b"x", end=True)
+    for handler in asking:
+        await handler.finish()
+    await settled()
+    assert [handler.names() for handler in asking] == [["headers", "data", "through"]] * 2
 
 
 async def test_what_is_said_after_the_end_is_not_sent() -> None:

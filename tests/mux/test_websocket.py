@@ -7,7 +7,13 @@ from typing import cast
 import pytest
 
 from terratunnel.mux.link import NOTSENT_LOWAT_BYTES
-from terratunnel.mux.websocket import CLOSE_TIMEOUT_S, Transport, WebSocketLink, keep_kernel_queue_short
+from terratunnel.mux.websocket import (
+    CLOSE_TIMEOUT_S,
+    MAX_CLOSE_WAITS,
+    Transport,
+    WebSocketLink,
+    keep_kernel_queue_short,
+)
 from terratunnel.testing.clock import Clock, clocked, settled
 from terratunnel.testing.links import connected_transports
 from terratunnel.testing.streams import ReceiverRecorder
@@ -218,6 +224,39 @@ async def test_a_peer_that_does_not_answer_a_close_is_dropped(clock: Clock) -> N
     await clock.advance(0.2)
     assert receiver.names() == ["lost"]
     assert await peer.ended()
+
+
+@clocked
+async def test_a_close_does_not_cost_a_slow_peer_what_was_queued_before_it(clock: Clock) -> None:
+    link, _, peer = await started()
+    peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sent = 0
+    while buffered(link) < 500_000:
+        link.send_message([b"x" * 50_000])
+        sent += 1
+        await settled()
+    link.close(1000, "bye")
+    taken = 0
+    while (await peer.frame())[0] == BINARY:
+        taken += 1
+        await clock.advance(0.75)
+    assert taken == sent
+    link.abort()
+
+
+@clocked
+async def test_a_peer_that_speaks_has_more_time_to_answer_a_close_but_not_for_ever(clock: Clock) -> None:
+    link, receiver, peer = await started()
+    link.close(1000, "bye")
+    for _ in range(MAX_CLOSE_WAITS - 1):
+        peer.send(BINARY, b"credit")
+        await settled()
+        await clock.advance(CLOSE_TIMEOUT_S)
+        assert "lost" not in receiver.names()
+    peer.send(BINARY, b"credit")
+    await settled()
+    await clock.advance(CLOSE_TIMEOUT_S)
+    assert receiver.names()[-1] == "lost"
 
 
 async def test_the_kernel_is_told_to_hold_little() -> None:

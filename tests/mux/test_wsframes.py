@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from websockets.frames import Opcode as TheirOpcode
 from websockets.streams import StreamReader
 
 from terratunnel import mux
-from terratunnel.mux.wsframes import FrameReader, FrameWriter, Opcode, WebSocketError
+from terratunnel.mux.wsframes import READ_BYTES, FrameReader, FrameWriter, Opcode, WebSocketError
 
 MIB = 1_048_576
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 100_000]
@@ -81,6 +82,45 @@ def test_a_frame_that_arrives_byte_by_byte_is_read_when_it_is_whole(masked: bool
     data = theirs(2, b"x" * 70_000, masked) + theirs(9, b"p", masked)
     found = [message for n in range(len(data)) for message in subject.receive_data(data[n : n + 1])]
     assert found == [(Opcode.BINARY, b"x" * 70_000), (Opcode.PING, b"p")]
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 70_000, READ_BYTES, READ_BYTES + 1, MIB])
+@pytest.mark.parametrize("first", [1, 7, 20, 50_000])
+def test_a_frame_of_any_size_that_comes_in_two_is_whole(size: int, first: int) -> None:
+    subject = reader()
+    payload = os.urandom(size)
+    data = theirs(2, b"before", True) + theirs(2, payload, True) + theirs(2, b"after", True)
+    found = subject.receive_data(data[:first]) + subject.receive_data(data[first:])
+    assert found == [(Opcode.BINARY, b"before"), (Opcode.BINARY, payload), (Opcode.BINARY, b"after")]
+
+
+def test_the_promise_of_a_large_frame_is_given_a_small_buffer() -> None:
+    subject = reader()
+    data = theirs(2, b"x" * MIB, True)
+    assert subject.receive_data(data[:14]) == []
+    assert len(subject.buffer()) < 65_536
+    assert subject.receive_data(data[14:100_000]) == []
+    assert len(subject.buffer()) == len(data) - 100_000
+    assert subject.receive_data(data[100_000:]) == [(Opcode.BINARY, b"x" * MIB)]
+
+
+def test_two_readers_with_halves_of_frames_do_not_mix_them_up() -> None:
+    one, other = reader(), reader()
+    of_one, of_other = theirs(2, b"1" * 1000, True), theirs(2, b"2" * 1000, True)
+    assert one.receive_data(of_one[:500]) == other.receive_data(of_other[:500]) == []
+    assert reader().receive_data(theirs(2, b"3" * 1000, True)) == [(Opcode.BINARY, b"3" * 1000)]
+    assert one.receive_data(of_one[500:]) == [(Opcode.BINARY, b"1" * 1000)]
+    assert other.receive_data(of_other[500:]) == [(Opcode.BINARY, b"2" * 1000)]
+
+
+def test_a_buffer_given_back_is_used_again_and_never_by_two() -> None:
+    halves = [reader() for _ in range(12)]
+    frames = [theirs(2, bytes([n]) * 400_000, True) for n in range(12)]
+    for _ in range(2):
+        for subject, data in zip(halves, frames, strict=True):
+            assert subject.receive_data(data[:300_000]) == []
+        for n, (subject, data) in enumerate(zip(halves, frames, strict=True)):
+            assert subject.receive_data(data[300_000:]) == [(Opcode.BINARY, bytes([n]) * 400_000)]
 
 
 def test_fragments_are_put_together_around_a_control_frame() -> None:
@@ -171,3 +211,18 @@ def test_without_the_compiled_mask_the_frames_are_the_same(monkeypatch: pytest.M
 def test_no_attribute_is_made_up(make: Callable[[], object]) -> None:
     with pytest.raises(AttributeError):
         make().invented = 1  # type: ignore[attr-defined]
+
+
+def test_readers_in_two_threads_share_no_memory() -> None:
+    """Each loop reads while the other runs: the interpreter's lock is free during a read."""
+    mine, whole = FrameReader(False, 1_000), Frame(TheirOpcode.BINARY, b"mine").serialize(mask=False)
+    mine.buffer()[: len(whole)] = whole
+
+    def in_another_thread() -> list[tuple[int, bytes]]:
+        theirs, other = FrameReader(False, 1_000), Frame(TheirOpcode.BINARY, b"other").serialize(mask=False)
+        theirs.buffer()[: len(other)] = other
+        return theirs.received(len(other))
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(in_another_thread).result() == [(2, b"other")]
+    assert mine.received(len(whole)) == [(2, b"mine")]

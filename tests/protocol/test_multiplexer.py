@@ -21,18 +21,15 @@ from terratunnel.protocol.frames import (
 )
 from terratunnel.protocol.multiplexer import (
     CONTROL_HIGH_BYTES,
-    LINK_GRANT_BYTES,
     MAX_CONTROL_BYTES,
     MAX_STREAM_ID,
-    MESSAGE_BYTES,
     MIN_CHUNK_BYTES,
-    PENDING_HIGH_BYTES,
-    PENDING_LOW_BYTES,
     SMALL_DATA_BYTES,
     Multiplexer,
 )
+from terratunnel.protocol.outbox import LINK_GRANT_BYTES, MESSAGE_BYTES, PENDING_HIGH_BYTES, PENDING_LOW_BYTES
 from terratunnel.protocol.pacing import PROBE_EVERY_S, START_BYTES
-from terratunnel.protocol.scheduler import SLICE_CONTENDED_BYTES, SMALL_EXCHANGE_BYTES
+from terratunnel.protocol.scheduler import SLICE_ALONE_BYTES, SLICE_CONTENDED_BYTES, SMALL_EXCHANGE_BYTES
 from terratunnel.protocol.settings import DEFAULTS, Setting, Settings
 from terratunnel.protocol.streams import DONE, RESET, Stream
 from terratunnel.protocol.windows import MAX_WINDOW
@@ -468,21 +465,17 @@ def test_a_reset_gives_growth_back() -> None:
     assert other.window.capacity == 1_048_576
 
 
-def test_a_reader_that_stalls_behind_the_end_keeps_its_growth_until_it_is_given_up() -> None:
+def test_bytes_handed_on_behind_the_end_take_no_growth() -> None:
     pair = growing()
-    mine, theirs = grown(pair)
-    pair.agent.send_end(theirs, [])
     pair.consumes = False
-    pair.server.send_data(mine, b"x" * theirs.window.available, end=True)
-    pair.run()
-    assert pair.agent.open_streams == 0
+    for _ in range(10):
+        mine, theirs = pair.exchange()
+        pair.server.send_data(mine, b"x" * 200_000, end=True)
+        pair.run()
+        pair.agent.consume(theirs, 200_000, pair.now)
     pair.consumes = True
-    _, other = grown(pair)
-    assert other.window.capacity == DEFAULTS[Setting.INITIAL_STREAM_WINDOW]
-    pair.agent.reset_stream(theirs, ResetCode.STOPPED)
-    assert not pair.agent.has_output
-    _, third = grown(pair)
-    assert third.window.capacity == 1_048_576
+    _, last = grown(pair)
+    assert last.window.capacity == 1_048_576
 
 
 # ---------------------------------------------------------------------- sources and turns
@@ -537,16 +530,26 @@ def test_pieces_are_cut_to_the_credit_without_loss() -> None:
 def test_streams_take_turns_in_slices() -> None:
     server, streams = sending(count=3)
     for stream in streams:
-        server.send_data(stream, b"x" * 100_000)
+        server.send_data(stream, b"x" * (2 * SLICE_CONTENDED_BYTES + 1))
     turns = [(stream_id, len(payload)) for _, _, stream_id, payload in frames_of(server)]
     assert turns[:6] == [(stream_id, SLICE_CONTENDED_BYTES) for stream_id in (1, 3, 5)] * 2
 
 
+def test_a_turn_that_the_end_of_credit_interrupts_goes_on_with_what_is_left_of_it() -> None:
+    server, streams = sending({**PLENTY, Setting.INITIAL_LINK_WINDOW: 10_000}, count=2)
+    for stream in streams:
+        server.send_data(stream, b"x" * 100_000)
+    frames_of(server)
+    hear(server, window(0, 2 * SLICE_CONTENDED_BYTES))
+    turns = [(stream_id, len(payload)) for _, _, stream_id, payload in frames_of(server)]
+    assert turns == [(1, SLICE_CONTENDED_BYTES - 10_000), (3, SLICE_CONTENDED_BYTES), (1, 10_000)]
+
+
 def test_a_stream_alone_fills_a_message_with_one_frame() -> None:
     server, (stream,) = sending()
-    server.send_data(stream, b"x" * 300_000)
+    server.send_data(stream, b"x" * (2 * SLICE_ALONE_BYTES + 1_000))
     sizes = [len(message) for message in iter(lambda: message_of(server), b"")]
-    assert sizes == [MESSAGE_BYTES + HEADER_BYTES] * 2 + [300_000 - 2 * MESSAGE_BYTES + HEADER_BYTES]
+    assert sizes == [SLICE_ALONE_BYTES + HEADER_BYTES] * 2 + [1_000 + HEADER_BYTES]
 
 
 def test_a_small_exchange_overtakes_bulk() -> None:
@@ -605,19 +608,20 @@ def test_a_frame_larger_than_a_message_still_goes_out() -> None:
 # ---------------------------------------------------------------------- pace
 
 
-def bulk_beside_another() -> tuple[Multiplexer, Stream, Stream]:
-    """A server with as much bulk in flight as its pace allows, more of it waiting, and a second stream that is idle."""
-    server, (bulk, other) = sending(count=2)
-    server.send_data(bulk, b"x" * 4_000_000)
-    assert START_BYTES <= len(bodies(frames_of(server))) < START_BYTES + MESSAGE_BYTES
+def paced() -> tuple[Multiplexer, list[Stream]]:
+    """A server with as much bulk of two streams in flight as its pace allows, more waiting, and an idle stream."""
+    server, streams = sending(count=3)
+    for bulk in streams[:2]:
+        server.send_data(bulk, b"x" * 4_000_000)
+    assert 0 <= len(bodies(frames_of(server))) - START_BYTES < SLICE_CONTENDED_BYTES
     assert not server.has_output
-    return server, bulk, other
+    return server, streams
 
 
 def test_bulk_beside_other_streams_goes_on_as_link_credit_returns() -> None:
-    server, _, _ = bulk_beside_another()
-    hear(server, window(0, LINK_GRANT_BYTES))
-    assert len(bodies(frames_of(server))) == LINK_GRANT_BYTES
+    server, _ = paced()
+    hear(server, window(0, START_BYTES))
+    assert abs(len(bodies(frames_of(server))) - START_BYTES) < SLICE_CONTENDED_BYTES
 
 
 def test_a_stream_alone_is_bounded_by_its_credit_only() -> None:
@@ -627,32 +631,32 @@ def test_a_stream_alone_is_bounded_by_its_credit_only() -> None:
 
 
 def test_bulk_that_is_alone_again_goes_on() -> None:
-    server, bulk, other = bulk_beside_another()
-    server.reset_stream(other, ResetCode.CANCELLED)
+    server, (bulk, *others) = paced()
+    for other in others:
+        server.reset_stream(other, ResetCode.CANCELLED)
     frames_of(server)
     assert bulk.pending_bytes == 0
 
 
 def test_a_small_exchange_does_not_wait_for_the_pace() -> None:
-    server, _, small = bulk_beside_another()
+    server, (_, _, small) = paced()
     server.send_data(small, b"quick", end=True)
-    assert frames_of(server) == [(FrameType.DATA, Flag.END, 3, b"quick")]
+    assert frames_of(server) == [(FrameType.DATA, Flag.END, small.id, b"quick")]
 
 
 def test_the_pace_follows_the_delay_that_bulk_causes() -> None:
-    server, _, _ = bulk_beside_another()
-    pong = frame(FrameType.PONG, 0, 0, b"\0\0\0\0\0\0\0\1")
-    hear(server, pong, now=PROBE_EVERY_S / 2)
+    server, _ = paced()
+    hear(server, frame(FrameType.PONG, 0, 0, b"\0\0\0\0\0\0\0\1"), now=PROBE_EVERY_S / 2)
     assert not server.has_output
-    hear(server, window(3, 0), now=PROBE_EVERY_S)
+    hear(server, window(1, 0), now=PROBE_EVERY_S)
     assert frames_of(server) == list(split_frames(ping(b"\0\0\0\0\0\0\0\2")))
-    hear(server, window(3, 0), now=PROBE_EVERY_S * 5)
+    hear(server, window(1, 0), now=1.0)
     assert not server.has_output
-    slow = [frame(FrameType.PONG, 0, 0, b"\0\0\0\0\0\0\0\2"), window(0, START_BYTES // 4)]
-    hear(server, *slow, now=PROBE_EVERY_S * 6)
+    hear(server, frame(FrameType.PONG, 0, 0, b"\0\0\0\0\0\0\0\2"), now=1.0)
     assert kinds(frames_of(server)) == [FrameType.PING]
-    hear(server, window(0, LINK_GRANT_BYTES), now=PROBE_EVERY_S * 6)
-    assert len(bodies(frames_of(server))) >= LINK_GRANT_BYTES
+    hear(server, window(0, START_BYTES), now=1.0)
+    slower = START_BYTES * 3 // 4
+    assert abs(len(bodies(frames_of(server))) - slower) < SLICE_CONTENDED_BYTES
 
 
 @pytest.mark.parametrize("link", [1_000, LINK_GRANT_BYTES - 1, 300_000, 600_000, START_BYTES, 8_388_608])

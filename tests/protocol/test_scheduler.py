@@ -50,6 +50,12 @@ def test_a_stream_is_queued_once() -> None:
     assert drain(scheduler) == [1]
 
 
+def test_a_turn_that_was_interrupted_goes_on_first() -> None:
+    interrupted = stream(3)
+    interrupted.turn_left = 1
+    assert drain(queue(stream(1), interrupted, stream(5))) == [3, 1, 5]
+
+
 def test_a_removed_stream_leaves_nothing_behind() -> None:
     small, bulk, other = stream(1), stream(3, SMALL_EXCHANGE_BYTES), stream(5)
     scheduler = queue(small, bulk)

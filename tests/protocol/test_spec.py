@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from terratunnel.protocol import frames, multiplexer, pacing, scheduler
+from terratunnel.protocol import frames, multiplexer, outbox, pacing, scheduler
 from terratunnel.protocol.errors import GoAwayCode, LinkError, ResetCode
 from terratunnel.protocol.frames import CHECKSUM, GOAWAY, SETTING, U32, Flag, FrameType, frame, split_frames
 from terratunnel.protocol.headers import decode_block, encode_block
@@ -107,13 +107,15 @@ def belongs(kind: FrameType, stream_id: int) -> bool:
     ("sentence", "value"),
     [
         (r"accept\s+messages\s+up\s+to\s+([\d,]+)\s+bytes", frames.MAX_MESSAGE_BYTES),
-        (r"the first frame that takes it to ([\d,]+)\s+bytes", multiplexer.MESSAGE_BYTES),
+        (r"the first frame that takes it to ([\d,]+)\s+bytes", outbox.MESSAGE_BYTES),
         (r"Reasons are at most ([\d,]+) bytes", frames.MAX_REASON_BYTES),
         (r"small exchanges \(less than ([\d,]+) bytes", scheduler.SMALL_EXCHANGE_BYTES),
         (r"in slices of ([\d,]+)\s+bytes", scheduler.SLICE_CONTENDED_BYTES),
         (r"a turn after each ([\d,]+) bytes", scheduler.SMALL_AHEAD_BYTES),
+        (r"than adds (\d+) ms to the shortest", 1_000 * pacing.TARGET_DELAY_S),
+        (r"a PING every (\d+) ms", 1_000 * pacing.PROBE_EVERY_S),
         (r"no more bulk in flight .*?moves its bound between\s+([\d,]+) bytes", pacing.FLOOR_BYTES),
-        (r"return link credit when ([\d,]+) bytes", multiplexer.LINK_GRANT_BYTES),
+        (r"return link credit when ([\d,]+) bytes", outbox.LINK_GRANT_BYTES),
         (r"the configured chunk size \(([\d,]+)\)", Settings().chunk_size),
         (r"does not make it smaller than ([\d,]+)\)", multiplexer.MIN_CHUNK_BYTES),
         (r"a window below\s+([\d,]+) bytes", 2 * multiplexer.MIN_CHUNK_BYTES),

@@ -96,36 +96,12 @@ def test_growth_returns_at_the_close() -> None:
     assert budget.left == 150
 
 
-def test_growth_returns_only_when_what_is_held_has_been_handed_on() -> None:
-    budget = GrowthBudget(150)
-    subject = window(budget=budget)
-    use(subject, 100, SOON)
-    assert subject.receive(200)
-    subject.close()
-    assert subject.consume(199, SOON, 0.1) == 0
-    assert budget.left == 50
-    assert subject.consume(1, SOON, 0.1) == 0
-    assert budget.left == 150
-
-
 def test_a_closed_window_takes_no_growth() -> None:
     budget = GrowthBudget(150)
     subject = window(budget=budget)
     assert subject.receive(100)
     subject.close()
     assert subject.consume(100, SOON, 0.1) == 0
-    assert budget.left == 150
-
-
-def test_a_released_window_returns_growth_at_once_and_only_once() -> None:
-    budget = GrowthBudget(150)
-    subject = window(budget=budget)
-    use(subject, 100, SOON)
-    assert subject.receive(200)
-    subject.release()
-    assert budget.left == 150
-    assert subject.consume(200, SOON, 0.1) == 0
-    subject.release()
     assert budget.left == 150
 
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from terratunnel.mux.connection import MuxConnection
 from terratunnel.mux.handshake import OpenedLink, ServerAddress, field, open_link
+from terratunnel.mux.stream import Stream
 from terratunnel.protocol.frames import U32, Flag, FrameType, frame, split_frames
 from terratunnel.protocol.headers import encode_block
 from terratunnel.protocol.settings import Settings
@@ -120,12 +121,19 @@ class Agent:
     """A well-behaved agent that a test answers for: each request is a StreamRecorder."""
 
     def __init__(self, opened: OpenedLink, settings: Settings, hold: bool) -> None:
-        self.owner = OwnerRecorder(None if not hold else lambda _: StreamRecorder(hold=True))
+        self.owner = OwnerRecorder(self._open)
+        self._hold = hold
         self.url = field(opened.fields, b"terratunnel-url").decode()
         self.token = field(opened.fields, b"terratunnel-token").decode()
         self.connection = MuxConnection(opened.link, self.owner, False, settings)
         opened.link.start(self.connection, opened.buffered)
         self.link = opened.link
+
+    def _open(self, stream: Stream) -> StreamRecorder:
+        recorder = StreamRecorder(self._hold)
+        recorder.stream = stream
+        self.owner.streams.append(recorder)
+        return recorder
 
     async def request(self, number: int = 1) -> StreamRecorder:
         """The `number`-th request, once its head is there."""

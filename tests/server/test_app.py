@@ -262,3 +262,15 @@ async def test_a_server_that_was_closed_leaves_nothing_behind(caplog: pytest.Log
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert left == []
     assert caplog.records == []
+
+
+async def test_a_link_that_was_taken_over_ends_with_the_server_as_well() -> None:
+    async with running() as lab:
+        old, visitor = await lab.agent(), await lab.visit()
+        visitor.get()
+        request = await old.request()
+        await lab.agent()
+        await old.owner.until_heard("goaway")
+        await lab.server.close()
+        await request.until_heard("reset")
+        await old.owner.until_heard("closed")

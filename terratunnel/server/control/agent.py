@@ -15,8 +15,9 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from terratunnel.forwarding.endpoint import Endpoint
 from terratunnel.forwarding.forwarder import Forwarder
-from terratunnel.forwarding.upstream import Endpoint, UpstreamPool, UpstreamTimeouts
+from terratunnel.forwarding.pool import UpstreamPool, UpstreamTimeouts
 from terratunnel.mux.connection import MuxConnection
 from terratunnel.mux.memory import MemoryLink
 from terratunnel.mux.stream import Stream, StreamHandler

@@ -6,6 +6,7 @@ and idleness have limits.
 
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from terratunnel.http1.parser import BadMessage, RequestHead, RequestParser
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
     from terratunnel.server.edge.listener import Edge
 
 # Short, so that what a slow visitor has not read waits in its stream's window, where it is counted.
-WRITE_HIGH_BYTES: Final = 65_536
-WRITE_LOW_BYTES: Final = 16_384
+WRITE_HIGH_BYTES: Final = 262_144
+WRITE_LOW_BYTES: Final = 65_536
 # Requests sent ahead of their turn (pipelining) wait in the parser up to this size, then in the kernel.
 MAX_PIPELINED_BYTES: Final = 65_536
+# States in TCP_INFO (Linux, tcp_states.h): reset, and closed by the other side.
+_TCP_CLOSE: Final = 7
+_TCP_CLOSE_WAIT: Final = 8
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, which no visitor takes for an end
 
 
 class Transport(Protocol):
     """What a visitor's connection uses of an asyncio transport."""
 
-    def write(self, data: bytes) -> None: ...
-    def writelines(self, parts: list[bytes]) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def writelines(self, parts: list[bytes | memoryview]) -> None: ...
     def write_eof(self) -> None: ...
     def is_closing(self) -> bool: ...
     def close(self) -> None: ...
@@ -102,14 +106,18 @@ class VisitorConnection:
     def eof_received(self) -> bool:
         """The visitor will send nothing more.
 
-        That is a half-close on an upgraded connection and a farewell elsewhere.
+        That is a half-close on an upgraded connection and a farewell elsewhere. Who leaves in the middle of a response
+        and still reads must not take our FIN for its end.
         """
         exchange = self._exchange
         if exchange is not None and exchange.opaque:
             exchange.request_end(None)
             return True
         if exchange is not None:
+            begun = exchange.status != 0 and not exchange.response_done
             exchange.visitor_left()
+            if begun:
+                self.cut()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -134,7 +142,7 @@ class VisitorConnection:
 
     # ------------------------------------------------------------------ for the exchange
 
-    def write(self, parts: list[bytes]) -> None:
+    def write(self, parts: list[bytes | memoryview]) -> None:
         """Write parts with one gathered write."""
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -261,6 +269,9 @@ class VisitorConnection:
             self._check_linger_time(now)
         elif exchange is None:
             self._check_head_time(now)
+        elif self._reading_paused and self._has_left(exchange):
+            exchange.visitor_left()
+            self.cut()
         elif exchange.opaque:
             if exchange.response_done and now - max(self.heard_at, self._closed_at) >= limits.keep_alive_s:
                 exchange.visitor_left()
@@ -281,6 +292,17 @@ class VisitorConnection:
         return now - self._write_moved_at >= self.edge.limits.write_timeout_s
 
     # ------------------------------------------------------------------ private
+
+    def _has_left(self, exchange: Exchange) -> bool:
+        """Whether the visitor has closed while nothing is read from it, which no event tells of. Linux knows."""
+        transport = self._transport
+        if sys.platform != "linux" or transport is None:
+            return False
+        sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return state == _TCP_CLOSE or (state == _TCP_CLOSE_WAIT and not exchange.opaque)
 
     @property
     def _unwritten(self) -> int:

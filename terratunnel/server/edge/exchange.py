@@ -6,6 +6,7 @@ internet.
 
 from typing import TYPE_CHECKING, Final
 
+from terratunnel.forwarding.failures import CLIENT_CLOSED_REQUEST, STATUS_OF_RESET
 from terratunnel.http1 import cookies, forwarding, writer
 from terratunnel.http1.parser import BadMessage, RequestHead, Trailers
 from terratunnel.mux.stream import Stream
@@ -15,22 +16,6 @@ from terratunnel.server.routes import Route
 
 if TYPE_CHECKING:
     from terratunnel.server.edge.connection import VisitorConnection
-
-# What the visitor is told for each way a stream can end early (spec §4).
-STATUS_OF_RESET: Final[dict[ResetCode, int]] = {
-    ResetCode.STOPPED: 502,
-    ResetCode.CANCELLED: 502,
-    ResetCode.UPSTREAM_UNREACHABLE: 502,
-    ResetCode.UPSTREAM_TIMEOUT: 504,
-    ResetCode.UPSTREAM_BROKEN: 502,
-    ResetCode.CHECKSUM_MISMATCH: 502,
-    ResetCode.TOO_LARGE: 413,
-    ResetCode.REFUSED: 503,
-    ResetCode.INTERNAL: 502,
-    ResetCode.STREAM_PROTOCOL_ERROR: 502,
-}
-# nginx's number in the log for a visitor who did not wait.
-CLIENT_CLOSED_REQUEST: Final = 499
 
 RETRY_AFTER: Final[list[bytes]] = [b"Retry-After", b"2"]
 # Interim heads have no flow control of their own: together they may be as long as one head (spec §8, block size).
@@ -235,17 +220,18 @@ class Exchange:
         if self.opaque:
             self._connection.hand_on_early_bytes(self)
         if not end:
-            self._connection.edge.loop.call_soon(self._flush_head)
+            if self._stream is not None:
+                self._stream.after_message(self._flush_head)
         elif self._fits(0, True):
             self._end_response([])
 
-    def data_received(self, data: bytes, end: bool) -> None:
+    def data_received(self, data: bytes | memoryview, end: bool) -> None:
         """Write bytes of the response."""
         size = len(data)
         if not self._fits(size, end):
             return
         connection = self._connection
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         if self._held_head:
             parts.append(self._held_head)
             self._held_head = b""
@@ -369,7 +355,7 @@ class Exchange:
         return True
 
     def _end_response(self, trailers: list[bytes]) -> None:
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         if self._held_head:
             parts.append(self._held_head)
             self._held_head = b""

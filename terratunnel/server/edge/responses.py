@@ -16,7 +16,8 @@ _PAGE = """<!doctype html>
 <title>{status} {phrase}</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 15vh auto 0; max-width: 34rem; padding: 0 1.25rem; }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 15vh auto 0; max-width: 34rem; padding: 0 1.25rem;
+  overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.25rem; }} p {{ margin: .5rem 0; }} small {{ opacity: .7; }}
 </style></head>
 <body><h1>{status} {phrase}</h1><p>{sentence}</p><p><small>Terratunnel{request_id}</small></p></body></html>

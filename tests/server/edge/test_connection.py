@@ -6,7 +6,7 @@ import pytest
 
 from terratunnel.http1.parser import HeadLimits
 from terratunnel.server.config import EdgeLimits
-from terratunnel.server.edge.connection import MAX_PIPELINED_BYTES
+from terratunnel.server.edge.connection import MAX_PIPELINED_BYTES, WRITE_HIGH_BYTES
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from tests.server.lab import HOST, Lab, answer, begin, running
 
@@ -103,7 +103,7 @@ async def test_a_visitor_who_asks_and_never_reads_gets_no_more_answers() -> None
         await settled()
         (connection,) = lab.server._edge.connections
         assert connection.writing_paused
-        assert connection._unwritten < 200_000
+        assert connection._unwritten < WRITE_HIGH_BYTES + 100_000
         assert connection._parser.buffered < MAX_PIPELINED_BYTES + 300_000
         assert len(lab.access_log) < asked
         visitor.resume()
@@ -360,17 +360,63 @@ async def test_a_visitor_who_leaves_in_its_body_ends_its_stream() -> None:
         assert not request.ended
 
 
-async def test_a_visitor_who_leaves_while_it_waits_costs_nothing() -> None:
-    async with running(EdgeLimits()) as lab:
-        agent = await lab.agent()
-        stays, visitor = await lab.visit(), await lab.visit()
-        stays.send(a_get(b"/stays"))
+async def test_who_half_closes_in_the_middle_of_a_response_does_not_take_the_rest_for_its_end() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        visitor.send(b"GET / HTTP/1.0\r\nHost: ", HOST, BLANK)
         request = await agent.request()
-        visitor.send(a_get(b"/leaves"))
-        await agent.request(2)
-        visitor.leave()
-        answer(request, b"still here")
-        assert (await stays.response()).body == b"still here"
+        begin(request)
+        assert request.stream is not None
+        request.stream.send_data(b"half")
+        assert (await visitor.head()).value(b"Connection") == b"close"
+        assert await visitor.reader.readexactly(4) == b"half"
+        visitor.writer.write_eof()
+        assert await visitor.is_cut()
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_visitor_who_leaves_while_nothing_is_read_from_it_is_noticed(how: str) -> None:
+    @clocked
+    async def run(clock: Clock) -> None:
+        async with running(clock=clock) as lab:
+            agent, visitor = await lab.agent(hold=True), await lab.visit()
+            visitor.get(b"/", b"Transfer-Encoding: chunked", method=b"POST")
+            request = await agent.request()
+            begin(request)
+            assert (await visitor.head()).status == 200
+            # More than the stream takes, and little enough for the kernel to take the rest.
+            visitor.send(b"70000\r\n", b"x" * 0x70000, b"\r\n")
+            await settled()
+            (connection,) = lab.server._edge.connections
+            assert connection._reading_paused
+            await clock.advance(200.0)
+            assert lab.connections == 1
+            visitor.leave() if how == "close" else visitor.reset()
+            await settled()
+            await clock.advance(1.0)
+            assert lab.connections == 0
+            await request.until_heard("reset")
+
+    run()
+
+
+async def test_who_half_closes_an_upgraded_connection_has_not_left() -> None:
+    async with running() as lab:
+        agent, visitor = await lab.agent(hold=True), await lab.visit()
+        visitor.send(a_get(b"/", b"Connection: Upgrade", b"Upgrade: chat"))
+        request = await agent.request()
+        begin(request, b"Upgrade", b"chat", status=b"101")
+        assert (await visitor.head()).status == 101
+        visitor.send(b"x" * 0x100000)
+        await settled()
+        visitor.writer.write_eof()
+        await settled()
+        (connection,) = lab.server._edge.connections
+        assert connection._reading_paused
+        connection.check_time(connection.heard_at)
+        request.release()
+        await request.until(lambda: request.ended)
+        assert len(request.body) == 0x100000
 
 
 # ---------------------------------------------------------------------- refusals

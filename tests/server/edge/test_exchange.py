@@ -4,11 +4,12 @@ from typing import cast
 
 import pytest
 
+from terratunnel.forwarding.failures import STATUS_OF_RESET
 from terratunnel.protocol.errors import ResetCode
 from terratunnel.protocol.frames import Flag
 from terratunnel.protocol.settings import Settings
 from terratunnel.server.config import EdgeLimits
-from terratunnel.server.edge.exchange import MAX_INTERIM_BYTES, STATUS_OF_RESET
+from terratunnel.server.edge.exchange import MAX_INTERIM_BYTES
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from tests.server.lab import OK, RawAgent, Visitor, answer, begin, running
 
@@ -363,6 +364,26 @@ async def test_an_upgraded_connection_ends_when_both_sides_have_ended() -> None:
         request.stream.send_data(b"last words", end=True)
         assert await visitor.rest() == b"last words"
         assert agent.connection.open_streams == 0
+
+
+@clocked
+async def test_an_upgraded_connection_that_the_visitor_never_ends_is_cut_in_the_end(clock: Clock) -> None:
+    async with running(clock=clock) as lab:
+        agent, visitor = await lab.agent(), await lab.visit()
+        visitor.get(b"/", b"Connection: Upgrade", b"Upgrade: chat")
+        request = await agent.request()
+        begin(request, b"Upgrade", b"chat", status=b"101")
+        assert (await visitor.head()).status == 101
+        await clock.advance(200.0)
+        assert lab.connections == 1  # two who have nothing to say to each other may stay
+        assert request.stream is not None
+        request.stream.send_end([])
+        assert await visitor.rest() == b""
+        await clock.advance(74.0)
+        assert lab.connections == 1
+        await clock.advance(2.0)
+        await request.until_heard("reset")
+        assert lab.connections == 0
 
 
 async def test_a_declined_upgrade_is_an_ordinary_answer_and_the_connection_lives_on() -> None:
