@@ -19,6 +19,8 @@ TUNNEL = Online(
     "http://my-app.localhost:8000", "my-app.localhost", "http://127.0.0.1:3000", "http://127.0.0.1:8081/status"
 )
 
+SIGN_IN = "http://localhost:8000/auth/link#a-token"
+
 
 @pytest.fixture
 def taken() -> Iterator[int]:
@@ -40,14 +42,15 @@ def post(url: str, body: bytes) -> dict[str, object]:
 
 
 def test_the_first_screen_has_lines_that_work() -> None:
-    text = "\n".join(demo_screen(TUNNEL, sample=True))
+    text = "\n".join(demo_screen(TUNNEL, True, SIGN_IN))
     assert "curl -d 'hello' http://my-app.localhost:8000/hook" in text
     assert "curl --resolve my-app.localhost:8000:127.0.0.1 http://my-app.localhost:8000/" in text
     assert TUNNEL.status_url in text
+    assert f"  Sign in      {SIGN_IN}" in text
 
 
 def test_ones_own_app_is_not_taken_for_the_sample() -> None:
-    text = "\n".join(demo_screen(Online(TUNNEL.url, TUNNEL.hostname, TUNNEL.local_endpoint, ""), sample=False))
+    text = "\n".join(demo_screen(Online(TUNNEL.url, TUNNEL.hostname, TUNNEL.local_endpoint, ""), False, SIGN_IN))
     assert "/hook" not in text
     assert "your app" in text
     assert "Status" not in text
@@ -75,6 +78,41 @@ def test_a_demo_speaks_to_programs() -> None:
         started.interrupt(signal.SIGTERM)
         started.event("closed")
         assert started.end()[0] == 0
+
+
+def test_its_link_signs_in_to_pages_that_show_the_tunnel_as_ones_own() -> None:
+    with program("demo", "--port", "0", "--output", "json") as started:
+        base_url, _, token = str(started.event("sign_in")["url"]).partition("/auth/link#")
+        online = started.event("online")
+        cookie = sign_in(base_url, token)
+        status, page = get(base_url, "/", cookie)
+        assert status == 200
+        assert str(online["url"]) in page
+        assert "<title>All tunnels" in page
+        assert get(base_url, "/admin/audit", cookie)[0] == 200
+
+
+def sign_in(base_url: str, token: str) -> str:
+    """Use a one-time link; the session's cookie."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(base_url.rpartition(":")[2]), timeout=20)
+    fields = {"Host": base_url.removeprefix("http://"), "Origin": base_url}
+    fields["Content-Type"] = "application/x-www-form-urlencoded"
+    connection.request("POST", "/auth/link", f"token={token}", fields)
+    response = connection.getresponse()
+    assert response.status == 303
+    cookie = response.headers["Set-Cookie"].partition(";")[0]
+    connection.close()
+    return cookie
+
+
+def get(base_url: str, path: str, cookie: str) -> tuple[int, str]:
+    """Status and text of a page, for whoever is signed in."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(base_url.rpartition(":")[2]), timeout=20)
+    connection.request("GET", path, headers={"Host": base_url.removeprefix("http://"), "Cookie": cookie})
+    response = connection.getresponse()
+    page = response.read().decode()
+    connection.close()
+    return response.status, page
 
 
 def test_ones_own_app_stands_behind_it(taken: int) -> None:
