@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 import click
 
 from terratunnel import __version__, logs
+from terratunnel.cli.admin import admin
 from terratunnel.cli.client import client, http
 from terratunnel.cli.demo import demo
 from terratunnel.cli.server import server
@@ -82,5 +83,5 @@ def main(log_level: str) -> None:
     logs.configure(log_level)
 
 
-for command in (server, client, http, demo):
+for command in (server, client, http, demo, admin):
     main.add_command(command)

@@ -14,6 +14,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 TEXT: Final = "text"
 JSON: Final = "json"
+# More than anybody reads; it bounds the memory of a list.
+MAX_ROWS: Final = 100_000
 MAX_PORT: Final = 65_535
 MIN_CHUNK_BYTES: Final = 1_024
 
@@ -49,6 +51,22 @@ def chunk_options(command: Command) -> Command:
         help="Bytes in such a chunk.",
     )
     return threshold(size(command))
+
+
+def sure(question: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--yes`; without it the question is asked."""
+
+    def ask(context: click.Context, _: click.Parameter, yes: bool) -> None:
+        if not yes and not context.resilient_parsing:
+            click.confirm(question, abort=True, err=True)
+
+    return click.option("--yes", is_flag=True, expose_value=False, callback=ask, help="Do not ask.")
+
+
+def limit_option(command: Command) -> Command:
+    """`--limit`: how many rows of a list."""
+    limit = click.IntRange(1, MAX_ROWS)
+    return click.option("--limit", type=limit, default=50, show_default=True, help="How many.")(command)
 
 
 def port_type() -> click.IntRange:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from terratunnel.server.storage.urls import locate
+from terratunnel.testing.databases import SQLiteFiles, sqlite_files
+
 OURS = ("TERRATUNNEL_", "REQUIRE_AUTH", "STREAMING_", "DEFAULT_CHUNK", "JWT_")
 
 
@@ -14,6 +17,7 @@ OURS = ("TERRATUNNEL_", "REQUIRE_AUTH", "STREAMING_", "DEFAULT_CHUNK", "JWT_")
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     for name in list(os.environ):
         if name.startswith(OURS):
@@ -32,3 +36,17 @@ def own_loggers() -> Iterator[None]:
     root.handlers, level, own_level = before
     root.setLevel(level)
     ours.setLevel(own_level)
+
+
+@pytest.fixture(scope="session")
+def sqlite() -> Iterator[SQLiteFiles]:
+    with sqlite_files() as files:
+        yield files
+
+
+@pytest.fixture
+def db_path(sqlite: SQLiteFiles, tmp_path: Path) -> Path:
+    """A server's database, where commands look for it."""
+    made = locate(sqlite.new()).path
+    assert made is not None
+    return made.rename(tmp_path / "terratunnel.db")

@@ -58,7 +58,7 @@ def test_the_module_is_the_same_program() -> None:
     assert run("--version") == (0, f"terratunnel, version {__version__}\n", "")
 
 
-@pytest.mark.parametrize("name", ["server", "client", "http", "demo"])
+@pytest.mark.parametrize("name", ["server", "client", "http", "demo", "admin"])
 def test_every_command_explains_itself(name: str) -> None:
     result = invoke(name, "--help")
     assert result.exit_code == 0
@@ -78,7 +78,7 @@ def test_help_imports_nothing_that_a_command_runs() -> None:
         text=True,
         timeout=30,
     )
-    heavy = {"asyncio", "dotenv", "rich", "ssl", "starlette", "uvicorn", "uvloop", "websockets"}
+    heavy = {"asyncio", "dotenv", "rich", "sqlalchemy", "ssl", "starlette", "uvicorn", "uvloop", "websockets"}
     assert "terratunnel.cli.demo" in result.stderr.split()
     assert heavy & set(result.stderr.split()) == set()
 
