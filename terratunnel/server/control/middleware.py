@@ -5,10 +5,9 @@ Rule: a page runs no script but our files, is framed by nobody and kept by no ca
 
 from typing import Final
 
+from fastapi import HTTPException
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from terratunnel.errors import TerratunnelError
 
 # The longest form is a query of 10,000 characters, three bytes each when it is encoded.
 MAX_BODY_BYTES: Final = 65_536
@@ -28,12 +27,6 @@ FIELDS: Final = {
     "Cache-Control": "no-store",
 }
 HSTS: Final = "max-age=31536000"
-
-
-class BodyTooLarge(TerratunnelError):
-    """A request has more of a body than any form of ours."""
-
-    status = 413
 
 
 class Frame:
@@ -68,7 +61,9 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise BodyTooLarge(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+            raise HTTPException(
+                413, f"The body is longer than {MAX_BODY_BYTES} bytes"
+            )  # the one that FastAPI lets pass
         return message
 
     return bounded

@@ -17,14 +17,13 @@ from terratunnel.server.auth.authenticator import Refused
 from terratunnel.server.auth.oauth import SignInFailed
 from terratunnel.server.control.csrf import CsrfRefused
 from terratunnel.server.control.deps import NotSignedIn, site_of
-from terratunnel.server.control.middleware import BodyTooLarge
 from terratunnel.server.control.schemas import Problem
 from terratunnel.server.control.sqlbrowser.answers import BrowserUnavailable, QueryRefused
 from terratunnel.server.control.throttle import TooManyTries
 from terratunnel.server.storage.errors import StorageUnavailable
 from terratunnel.server.tunnels import AccountError
 
-_OWN_STATUS: Final = (AccountError, SignInFailed, Refused, CsrfRefused, NotSignedIn, BodyTooLarge, TooManyTries)
+_OWN_STATUS: Final = (AccountError, SignInFailed, Refused, CsrfRefused, NotSignedIn, TooManyTries)
 _STATUS: Final[dict[type[TerratunnelError], int]] = {
     QueryRefused: 400,
     BrowserUnavailable: 409,

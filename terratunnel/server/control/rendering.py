@@ -40,6 +40,7 @@ class Pages:
             "iso": words.iso,
             "size": words.size,
             "number": words.number,
+            "details": words.details,
         }
         self._templates.filters |= filters
         self._templates.globals |= {"static": files.url, "domain": domain, "version": __version__}

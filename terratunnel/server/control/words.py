@@ -3,6 +3,7 @@
 Rule: a page shows how long ago something was, and the exact time in UTC beside it.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,6 +46,21 @@ def size(count: int) -> str:
 def number(count: int) -> str:
     """Return a number with its thousands apart."""
     return f"{count:,}"
+
+
+def details(text: str | None) -> str:
+    """Return what the audit log notes beside an event, as `name: value` pairs; as it stands when it is none of ours."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return text or ""
+    if not isinstance(found, dict):
+        return text or ""
+    return ", ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in found.items())
+
+
+def _plain(value: object) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
 def _counted(count: int, unit: str) -> str:

@@ -23,7 +23,7 @@ from terratunnel.server.routes import Route, RouteTable
 from terratunnel.server.services import Services
 from terratunnel.server.storage.users import Profile
 from terratunnel.server.tunnels import NewKey
-from terratunnel.testing.links import OwnerRecorder
+from terratunnel.testing.streams import OwnerRecorder
 
 BASE_URL = "http://localhost:8000"
 SECRET = b"a-secret-of-tests-that-is-long-enough"
@@ -103,17 +103,27 @@ class Lab:
         return route
 
 
+def parts_over(database_url: str, *providers: ProviderConfig, **config: Any) -> AccountServices:
+    """What is behind the pages, not started."""
+    accounts = AccountsConfig(providers=providers or (PROVIDER,), admins=frozenset({("github", ADMIN)}))
+    settings = ServerConfig(database_url=database_url, accounts=accounts, **config)
+    return AccountServices(settings, RouteTable(settings.domain), SECRET, lambda: settings.base_url(8000))
+
+
 @asynccontextmanager
 async def pages(database_url: str, *providers: ProviderConfig, **config: Any) -> AsyncIterator[Lab]:
     """Run the pages over a database."""
-    accounts = AccountsConfig(providers=providers or (PROVIDER,), admins=frozenset({("github", ADMIN)}))
-    settings = ServerConfig(database_url=database_url, accounts=accounts, **config)
-    parts = AccountServices(settings, RouteTable(settings.domain), SECRET, lambda: settings.base_url(8000))
+    parts = parts_over(database_url, *providers, **config)
     await parts.start()
     app = build_app(parts.services)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     try:
-        async with httpx.AsyncClient(transport=transport, base_url=settings.base_url(8000)) as client:
+        async with httpx.AsyncClient(transport=transport, base_url=parts.services.base_url()) as client:
             yield Lab(app, parts.services, client)
     finally:
         await parts.close()
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    return build_app(parts_over("sqlite:///none.db").services).openapi()

@@ -9,18 +9,12 @@ from terratunnel.server.auth.links import PollState
 from terratunnel.server.control.deps import AnySite, From
 from terratunnel.server.control.problems import documented
 from terratunnel.server.control.schemas import DeviceCodes, DeviceKey, DevicePoll, DeviceStart, DeviceWaiting
-from terratunnel.server.tunnels import AccountError
+from terratunnel.server.tunnels import NotFound
 
 router = APIRouter(prefix="/api/auth/device", tags=["login"])
 
 
-class LoginOver(AccountError):
-    """Nothing will come of this login."""
-
-    status = 410
-
-
-@router.post("", responses=documented(413, 422, 429, 503))
+@router.post("", responses=documented(400, 413, 422, 429, 503))
 async def start(site: AnySite, origin: From, body: DeviceStart) -> DeviceCodes:
     """Begin a login: show `user_code` and the URL, then poll with `device_code`."""
     site.throttle.count(origin.address)
@@ -36,12 +30,12 @@ async def start(site: AnySite, origin: From, body: DeviceStart) -> DeviceCodes:
     )
 
 
-@router.post("/token", responses={202: {"model": DeviceWaiting}, **documented(404, 410, 413, 422, 503)})
+@router.post("/token", responses={202: {"model": DeviceWaiting}, **documented(400, 404, 413, 422, 503)})
 async def poll(response: Response, site: AnySite, origin: From, body: DevicePoll) -> DeviceKey | DeviceWaiting:
-    """Return the key, once, as soon as the login is approved: 202 until then, 410 when it is over."""
+    """Return the key, once, as soon as the login is approved: 202 until then, 404 when it is over."""
     found = await site.services.links.poll(body.device_code, origin)
     if found is PollState.EXPIRED:
-        raise LoginOver("This login is over: it was declined or used, or took too long. Start again.")
+        raise NotFound("This login is over: it was declined or used, or took too long. Start again.")
     if isinstance(found, PollState):
         response.status_code = 202
         return DeviceWaiting(state="authorization_pending")

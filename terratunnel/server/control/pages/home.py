@@ -21,7 +21,7 @@ router = APIRouter(include_in_schema=False)
 
 RECENT: Final = 10
 # The row that the page's module fills in for a tunnel that was not live when the page was made.
-BLANK: Final = LiveTunnel("", "", "", None, "", datetime.fromtimestamp(0, UTC), "", "", "", 0, 0, 0)
+BLANK: Final = LiveTunnel("", "/", "", None, "", datetime.fromtimestamp(0, UTC), "", "", "", 0, 0, 0)
 
 
 @router.get("/")
