@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from terratunnel.server.storage.engine import Database
@@ -96,6 +96,28 @@ async def test_writers_take_turns(database: Database) -> None:
         await asyncio.gather(*(increment() for _ in range(50)))
         async with database.reading() as session:
             assert await session.scalar(select(ReleasedName.released_at)) == NOW.replace(year=2075)
+
+
+async def test_servers_on_one_database_take_turns(database: Database) -> None:
+    async def add_next(server: Database) -> None:
+        async with server.session() as session:
+            query = select(ReleasedName).where(ReleasedName.subdomain == "count").with_for_update()
+            await session.scalar(query)
+            count = await session.scalar(select(func.count()).select_from(ReleasedName)) or 0
+            session.add(ReleasedName(subdomain=str(count), released_at=session.now()))
+
+    async with database, Database(database.url) as other:
+        await add(database, "count")
+        await asyncio.gather(*(add_next(server) for server in (database, other) for _ in range(20)))
+        assert await names(database) == {"count", *(str(number) for number in range(1, 41))}
+
+
+async def test_an_error_tells_no_value(database: Database) -> None:
+    async with database:
+        with pytest.raises(IntegrityError) as failed:
+            async with database.session() as session:
+                await session.execute(insert(Tunnel).values(user_id=99, subdomain="a-secret"))
+    assert "a-secret" not in str(failed.value)
 
 
 async def test_a_session_inside_a_session_fails_rather_than_hang(hurried: Database) -> None:

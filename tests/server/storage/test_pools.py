@@ -1,6 +1,8 @@
 """Outages: while a database is locked, full, or gone, sessions say so within their time; afterwards all is well."""
 
+import asyncio
 import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,6 +77,19 @@ async def test_a_file_that_another_process_locks_altogether_is_busy(on_file: Dat
 async def limit(database: Database, pages: int) -> None:
     async with database.session() as session:
         await session.execute(text(f"PRAGMA max_page_count={pages}"))
+
+
+async def test_connecting_in_vain_leaves_no_thread_behind(path: Path) -> None:
+    before = set(threading.enumerate())
+    with held(path, "PRAGMA locking_mode=EXCLUSIVE", "BEGIN EXCLUSIVE"):
+        database = Database(database_url(str(path)), wait_s=0.01)
+        for _ in range(5):
+            with pytest.raises(StorageUnavailable):
+                await database.open()
+    await database.close()
+    for thread in set(threading.enumerate()) - before:
+        await asyncio.to_thread(thread.join, 5.0)  # it may be about to end
+        assert not thread.is_alive() or thread.name.startswith("asyncio_")
 
 
 async def test_a_full_file_stores_nothing_until_there_is_room(on_file: Database) -> None:
@@ -240,6 +255,15 @@ async def test_postgres_gets_no_more_connections_than_we_say(on_postgres: Databa
         for session in sessions:
             await session.__aexit__(None, None, None)
         await add(on_postgres, "kept")
+
+
+async def test_a_restart_that_nobody_saw_is_not_noticed(on_postgres: Database, postgres: PostgresCluster) -> None:
+    async with on_postgres:
+        await add(on_postgres, "before")
+        postgres.stop()
+        postgres.start()
+        await add(on_postgres, "afterwards")
+        assert await count(on_postgres) == 2
 
 
 @pytest.mark.parametrize(
