@@ -61,9 +61,8 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise HTTPException(
-                413, f"The body is longer than {MAX_BODY_BYTES} bytes"
-            )  # the one that FastAPI lets pass
+            # The one error that FastAPI does not take for a body that it cannot read.
+            raise HTTPException(413, f"The body is longer than {MAX_BODY_BYTES} bytes")
         return message
 
     return bounded

@@ -27,7 +27,7 @@ async def test_the_address_is_what_the_edge_has_seen(sqlite: SQLiteFiles) -> Non
     async with pages(sqlite.new()) as lab:
         ann = await lab.person("ann")
         fields = {"X-Forwarded-For": "10.0.0.1, 203.0.113.7", "User-Agent": "a browser"}
-        await ann.post(f"/tunnels/{ann.tunnel_id}/keys/new", **fields)
+        await ann.post(f"/tunnels/{ann.tunnel_id}/keys/new", None, **fields)
         await lab.services.audit.flush()
         async with lab.services.database.reading() as session:
             event = (await Audit(session).list(AuditFilters(event_type=Event.KEY_ROTATED.value))).rows[0]

@@ -6,6 +6,7 @@ Schemathesis makes the requests from the document, against the pages of a server
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -86,12 +87,12 @@ ANSWERED_BY_WHAT_IT_SAYS = "/api/admin/db/query"
 
 @schema.parametrize()
 @SETTINGS
-def test_the_api_is_as_its_document_says(case: Case, serving: Serving) -> None:
-    excluded = [positive_data_acceptance] if case.path == ANSWERED_BY_WHAT_IT_SAYS else []
+def test_the_api_is_as_its_document_says(case: "Case[Any]", serving: Serving) -> None:
+    excluded: list[Any] = [positive_data_acceptance] if case.path == ANSWERED_BY_WHAT_IT_SAYS else []
     case.call_and_validate(base_url=serving.url, headers=serving.session, excluded_checks=excluded)
 
 
 @schema.include(path_regex="^/api/(auth|tunnels)").parametrize()
 @SETTINGS
-def test_the_api_is_as_its_document_says_with_a_key_too(case: Case, serving: Serving) -> None:
+def test_the_api_is_as_its_document_says_with_a_key_too(case: "Case[Any]", serving: Serving) -> None:
     case.call_and_validate(base_url=serving.url, headers={"Authorization": f"Bearer {serving.key}"})
