@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from bench import own_rows, product, report, rows, selftest
+from bench import account_rows, own_rows, product, report, rows, selftest
 from bench.errors import BenchError
 from bench.lab import Lab, build, say
 
@@ -29,6 +29,7 @@ ROWS: Final[dict[str, Callable[[Lab], None]]] = {
     "cpu": rows.cpu,
     "start": own_rows.start,
     "memory": own_rows.memory,
+    "accounts": account_rows.accounts,
 }
 FILES: Final = 16384
 
