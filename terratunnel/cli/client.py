@@ -34,11 +34,15 @@ _SHARED = (
     click.option(
         "--server-url",
         envvar="TERRATUNNEL_SERVER_URL",
-        default="ws://localhost:8000",
-        show_default=True,
-        help="The server: ws, wss, http or https.",
+        default="",
+        help="The server: ws, wss, http or https.  [default: that of the latest login, or ws://localhost:8000]",
     ),
-    click.option("--api-key", envvar="TERRATUNNEL_API_KEY", default="", help="Your key at the server."),
+    click.option(
+        "--api-key",
+        envvar="TERRATUNNEL_API_KEY",
+        default="",
+        help="Your key at the server.  [default: what login has kept for it]",
+    ),
     click.option(
         "--api-port",
         envvar="TERRATUNNEL_API_PORT",
@@ -115,10 +119,11 @@ def client_config(local_endpoint: str, given: ClientOptions, api_port_required: 
     from terratunnel.client.tokens import default_state_dir
     from terratunnel.forwarding.pool import UpstreamTimeouts
 
+    server_url, api_key = server_and_key(given["server_url"].strip(), given["api_key"].strip())
     return ClientConfig(
-        server_url=given["server_url"].strip(),
+        server_url=server_url,
         local_endpoint=local_endpoint.strip(),
-        api_key=given["api_key"].strip(),
+        api_key=api_key,
         api_port=given["api_port"],
         api_port_required=api_port_required,
         timeouts=UpstreamTimeouts(given["connect_timeout"], given["first_byte_timeout"]),
@@ -126,6 +131,20 @@ def client_config(local_endpoint: str, given: ClientOptions, api_port_required: 
         chunk_size=given["chunk_size"],
         state_dir=default_state_dir(),
     )
+
+
+def server_and_key(server_url: str, api_key: str) -> tuple[str, str]:
+    """Return both: what was given, else what `login` has kept. Raises CredentialsError or ConfigError."""
+    if server_url and api_key:
+        return server_url, api_key
+    from terratunnel.client.config import DEFAULT_SERVER_URL
+    from terratunnel.client.credentials import CredentialStore, default_config_dir
+
+    store = CredentialStore(default_config_dir())
+    kept = store.get(server_url) if server_url else store.latest()
+    if kept is None:
+        return server_url or DEFAULT_SERVER_URL, api_key
+    return server_url or kept.server_url, api_key or kept.api_key
 
 
 def finish(context: click.Context, outcome: "Outcome") -> None:

@@ -13,6 +13,7 @@ from terratunnel import __version__, logs
 from terratunnel.cli.admin import admin
 from terratunnel.cli.client import client, http
 from terratunnel.cli.demo import demo
+from terratunnel.cli.login import login, logout, whoami
 from terratunnel.cli.server import server
 from terratunnel.errors import TerratunnelError
 
@@ -83,5 +84,5 @@ def main(log_level: str) -> None:
     logs.configure(log_level)
 
 
-for command in (server, client, http, demo, admin):
+for command in (server, client, http, demo, login, logout, whoami, admin):
     main.add_command(command)

@@ -20,6 +20,7 @@ from terratunnel.cli.main import main
 from terratunnel.cli.options import was_given
 from terratunnel.client.app import ExitStatus
 from terratunnel.client.config import ClientConfig
+from terratunnel.client.credentials import Credentials, CredentialsError, CredentialStore, default_config_dir
 from tests.cli.program import program, run
 
 SERVER = ("server", "--host", "127.0.0.1", "--port", "0", "--output", "json")
@@ -102,6 +103,41 @@ def test_every_option_arrives() -> None:
     assert (config.api_key, config.api_port, config.api_port_required) == ("sesame", 0, True)
     assert (config.timeouts.connect_s, config.timeouts.first_byte_s) == (1.5, 2.5)
     assert (config.streaming_threshold, config.chunk_size) == (7, 2048)
+
+
+HERE = Credentials("http://localhost:9000", "tt_here", "http://happy-panda.localhost:9000")
+THERE = Credentials("wss://tunnel.example.com", "tt_there", "https://happy-panda.tunnel.example.com")
+
+
+def test_what_login_has_kept_stands_behind_flags_and_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CredentialStore(default_config_dir())
+    for each in (THERE, HERE):
+        store.put(each)
+
+    def used(*arguments: str) -> tuple[str, str]:
+        config, _ = configured(client, "--local-endpoint", "http://box:3000", *arguments)
+        return config.server_url, config.api_key
+
+    assert used() == ("http://localhost:9000", "tt_here")
+    assert used("--server-url", "https://tunnel.example.com") == ("https://tunnel.example.com", "tt_there")
+    assert used("--server-url", "ws://elsewhere:1") == ("ws://elsewhere:1", "")
+    assert used("--api-key", "mine") == ("http://localhost:9000", "mine")
+    monkeypatch.setenv("TERRATUNNEL_SERVER_URL", "wss://tunnel.example.com")
+    assert used() == ("wss://tunnel.example.com", "tt_there")
+    monkeypatch.setenv("TERRATUNNEL_API_KEY", "from-variable")
+    assert used() == ("wss://tunnel.example.com", "from-variable")
+    assert used("--server-url", "ws://flag:1", "--api-key", "flag") == ("ws://flag:1", "flag")
+
+
+def test_keys_that_others_could_read_are_not_used_unless_nothing_of_them_is_needed() -> None:
+    store = CredentialStore(default_config_dir())
+    store.put(HERE)
+    store.prepare().chmod(0o644)
+    given = ("--local-endpoint", "http://box:3000")
+    with pytest.raises(CredentialsError, match="others may read it"):
+        configured(client, *given)
+    config, _ = configured(client, *given, "--server-url", "ws://box:1", "--api-key", "mine")
+    assert config.api_key == "mine"
 
 
 def test_every_option_has_a_variable_that_arrives(monkeypatch: pytest.MonkeyPatch) -> None:

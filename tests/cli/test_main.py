@@ -58,7 +58,7 @@ def test_the_module_is_the_same_program() -> None:
     assert run("--version") == (0, f"terratunnel, version {__version__}\n", "")
 
 
-@pytest.mark.parametrize("name", ["server", "client", "http", "demo", "admin"])
+@pytest.mark.parametrize("name", ["server", "client", "http", "demo", "login", "logout", "whoami", "admin"])
 def test_every_command_explains_itself(name: str) -> None:
     result = invoke(name, "--help")
     assert result.exit_code == 0
