@@ -275,3 +275,16 @@ def test_who_signs_out_is_out_with_every_copy_of_the_cookie(site: Site, visitor:
     grace.clicks("Sign out")
     grace.sees("Sign in with GitHub")
     assert (grace.is_signed_in, thief.is_signed_in) == (False, False)
+
+
+def test_the_demos_link_leads_to_its_live_tunnel(lab: Lab, visitor: NewVisitor) -> None:
+    demo = lab.start("demo", "demo", "--port", "0", "--output", "json")
+    link, online = str(demo.wait("sign_in")["url"]), demo.wait("online")
+    you = visitor(link.partition("/auth/")[0])
+    you.goes_to(link)
+    you.clicks("Sign in")
+    expect(you.page.locator("[data-own-tunnels] [data-state]")).to_have_text("Live")
+    you.sees(str(online["url"]))
+    new_key(you, "New key", "Replace the key")
+    assert demo.wait("refused", timeout_s=1.0)["reason"] == REASON
+    assert demo.wait_end() == ExitStatus.REFUSED
