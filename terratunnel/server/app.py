@@ -119,12 +119,19 @@ def server_secret(config: ServerConfig) -> bytes:
         raise ConfigError("JWT_SECRET is not set; set it to the output of: openssl rand -hex 32")
     path = Path(config.db_path).with_suffix(".secret")
     try:
+        secret = _kept_secret(path)
+    except OSError as error:
+        raise ConfigError(f"The secret cannot be kept in {path} ({error.strerror}); name another --db-path.") from error
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ConfigError(f"The secret in {path} is shorter than {MIN_SECRET_BYTES} bytes; remove the file.")
+    return secret
+
+
+def _kept_secret(path: Path) -> bytes:
+    try:
         return path.read_bytes()
     except FileNotFoundError:
         secret = secrets.token_hex(MIN_SECRET_BYTES).encode()
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secret)
-    except OSError as error:
-        raise ConfigError(f"The secret cannot be kept in {path} ({error.strerror}); name another --db-path.") from error
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secret)
     return secret

@@ -36,6 +36,18 @@ def test_a_secret_that_cannot_be_kept_is_said() -> None:
         server_secret(replace(LOCAL, db_path="/nowhere/at/all/mine.db"))
 
 
+def test_a_kept_secret_that_cannot_be_read_or_was_cut_short_is_said(tmp_path: Path) -> None:
+    config = replace(LOCAL, db_path=str(tmp_path / "mine.db"))
+    file = tmp_path / "mine.secret"
+    file.touch()  # as a full disk leaves it: everybody knows the empty secret
+    with pytest.raises(ConfigError, match="shorter than 32 bytes; remove the file"):
+        server_secret(config)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ConfigError, match="name another --db-path"):
+        server_secret(config)
+
+
 def test_in_production_a_missing_or_short_secret_is_refused() -> None:
     with pytest.raises(ConfigError, match="JWT_SECRET is not set"):
         server_secret(PRODUCTION)
