@@ -161,15 +161,16 @@ class Client:
     # ------------------------------------------------------------------ connecting
 
     async def _keep_connected(self, forwarder: Forwarder) -> Outcome:
-        while True:
+        while not self._stops:
             self.state = State.CONNECTING
             self._display.connecting(self._config.server_url)
             result = await self._use_one_link(forwarder)
             if self._stops:
-                return Outcome(ExitStatus.ENDED, "The tunnel is closed.")
+                break
             if isinstance(result, Outcome):
                 return result
             await self._wait_to_retry(result)
+        return Outcome(ExitStatus.ENDED, "The tunnel is closed.")
 
     async def _use_one_link(self, forwarder: Forwarder) -> Outcome | str:
         """Open a link and use it; return how the client ends, or the sentence why another link is needed."""

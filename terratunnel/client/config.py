@@ -100,6 +100,7 @@ def _is_bare(url: SplitResult) -> bool:
 
 def _is_host(address: ServerAddress) -> bool:
     try:
+        address.host.encode("idna")  # as the resolver will: it raises for a label that is empty or too long
         return is_authority(address.authority)
     except UnicodeError:
         return False

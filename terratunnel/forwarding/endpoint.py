@@ -41,9 +41,9 @@ def parse_endpoint(text: str) -> Endpoint:
         raise EndpointError(
             f"The local endpoint {text!r} is not a URL ({error}); write http://localhost:3000."
         ) from error
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0:
         raise EndpointError(f"The local endpoint {text!r} is not http://host:port, https://host:port or unix:/path.")
-    if url.path not in ("", "/") or url.query or url.fragment or url.username:
+    if url.path not in ("", "/") or url.query or url.fragment or "@" in url.netloc:
         raise EndpointError(f"The local endpoint {text!r} may hold a scheme, a host and a port only.")
     tls = url.scheme == "https"
     return Endpoint(url.hostname, port or (443 if tls else 80), tls, None, f"{url.scheme}://{url.netloc}")

@@ -272,6 +272,8 @@ class Exchange:
             self._stream.consumed(owed)
 
     def _end_request(self) -> None:
+        if self._over:  # its last bytes found that nobody wants them
+            return
         self._request_done = True
         if self._upstream is not None:
             self._flush_waiting()

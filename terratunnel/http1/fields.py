@@ -160,17 +160,6 @@ def kind_of(name: bytes) -> int:
     return kind if kind != _UNKNOWN else _learn_name(name, b":")
 
 
-def first(fields: Fields, lowername: bytes) -> bytes | None:
-    for name, value in fields:
-        if name.lower() == lowername:
-            return value
-    return None
-
-
-def every(fields: Fields, lowername: bytes) -> list[bytes]:
-    return [value for name, value in fields if name.lower() == lowername]
-
-
 def tokens(value: bytes) -> list[bytes]:
     """The elements of a comma list, lower-cased; empty ones are skipped (RFC 9110 §5.6.1)."""
     elements = [element.strip(_BLANKS) for element in value.lower().split(b",")]

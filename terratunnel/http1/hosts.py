@@ -30,18 +30,6 @@ def hostname(host: bytes) -> str:
     return name
 
 
-def subdomain_of(name: str, domain: str) -> str | None:
-    """The single label in front of the domain; None for the bare domain, deeper names and strangers."""
-    if not name.endswith("." + domain):
-        return None
-    label = name.removesuffix("." + domain)
-    return label if label and "." not in label else None
-
-
-def is_apex(name: str, domain: str) -> bool:
-    return name == domain
-
-
 def _read(host: bytes) -> str:
     if host.startswith(b"["):
         address, bracket, port = host[1:].partition(b"]")

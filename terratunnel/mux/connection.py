@@ -195,11 +195,6 @@ class MuxConnection:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def send_if_alone(self) -> None:
-        """Send what is queued now, where no other stream could add to the message: it saves a turn of the loop."""
-        if self.multiplexer.open_streams == 1 and not self.closed:
-            self._send_messages()
-
     def _flush(self) -> None:
         self._flush_scheduled = False
         if self.closed:

@@ -1,10 +1,8 @@
 """How much may be under way on a link while streams compete. Used by the multiplexer.
 
 Link credit alone would let bulk fill every queue up to the peer, and a small exchange would wait behind all of it. So
-while
-streams compete the sender measures the round trip under load, and keeps in flight only what adds little to the
-shortest one
-(the idea of BBR and CoDel, with the link's own PING as the probe).
+while streams compete the sender measures the round trip under load, and keeps in flight only what adds little to the
+shortest one (the idea of BBR and CoDel, with the link's own PING as the probe).
 """
 
 from typing import Final

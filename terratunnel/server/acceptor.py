@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from terratunnel.http1.fields import first
 from terratunnel.http1.parser import RequestHead
 from terratunnel.logs import escape
 from terratunnel.mux import handshake
@@ -232,13 +231,14 @@ def _record(audit: AuditLog, event: Event, route: Route, details: dict[str, obje
 
 
 def _credentials_of(head: RequestHead, address: bytes) -> Credentials:
-    scheme, _, key = (first(head.fields, b"authorization") or b"").partition(b" ")
+    fields = head.fields
+    scheme, _, key = handshake.field(fields, b"authorization").partition(b" ")
     return Credentials(
         key=_text(key.strip()) if scheme.lower() == b"bearer" else "",
-        token=_text(first(head.fields, b"terratunnel-token") or b""),
+        token=_text(handshake.field(fields, b"terratunnel-token")),
         address=_text(address),
-        user_agent=_text(first(head.fields, b"user-agent") or b""),
-        local_endpoint=_text(first(head.fields, b"terratunnel-local-endpoint") or b""),
+        user_agent=_text(handshake.field(fields, b"user-agent")),
+        local_endpoint=_text(handshake.field(fields, b"terratunnel-local-endpoint")),
     )
 
 

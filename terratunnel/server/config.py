@@ -27,12 +27,10 @@ class EdgeLimits:
     keep_alive_s: float = 75.0  # nginx
     body_timeout_s: float = 30.0  # without a byte of an announced body; HAProxy's usual client timeout
     write_timeout_s: float = 60.0  # without a byte taken while bytes wait; nginx send_timeout
-    response_timeout_s: float = (
-        600.0  # until the agent's first head; well above its own limit, so that its 504 comes first
-    )
-    min_body_bytes_per_s: int = (
-        100  # of a request body before the response has begun; half of Apache's RequestReadTimeout
-    )
+    # Until the agent's first head; well above the agent's own limit, so that its 504 comes first.
+    response_timeout_s: float = 600.0
+    # Of a request body before the response has begun; a fifth of Apache's RequestReadTimeout.
+    min_body_bytes_per_s: int = 100
     queue_timeout_s: float = 10.0  # a stream that waits for a free place on its link
     linger_s: float = 2.0  # reading on after a final answer, so that the visitor gets to see it (nginx: 5 s)
     streaming_threshold: int = 10_485_760  # the guide: 10 MiB

@@ -494,6 +494,7 @@ async def test_stopping_while_waiting_for_the_next_try_ends_at_once() -> None:
             pass
         client.stop()
         assert (await ended(task)).status is ExitStatus.ENDED
+        assert screen.names()[-2:] == ["reconnecting", "closed"]  # and not by way of one more try
 
 
 async def test_stopping_waits_for_the_link_that_was_left_as_well(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_a_server_url_says_where_and_whether_with_tls(text: str, host: str, port
         "wss://a b.example.com",
         "wss://[::1",
         "wss://" + "x" * 70 + "ü.example",
+        "wss://" + "x" * 70 + ".example",
+        "wss://tunnel..example",
     ],
 )
 def test_any_other_server_url_is_refused_in_a_sentence(text: str) -> None:

@@ -112,7 +112,9 @@ def test_http_and_a_port_make_a_tunnel(lab: Lab, website: str) -> None:
 
 
 def test_a_key_and_a_domain_make_a_tunnel_with_a_name_of_its_own(lab: Lab, website: str) -> None:
+    secret = "6f1d86a0c2b94e57d1f3a8420b9c7e55"
     env = ANY_PORT | {"TERRATUNNEL_STATIC_KEYS": "a-key=my-app", "REQUIRE_AUTH_FOR_TUNNELS": "true"}
+    env["JWT_SECRET"] = secret
     server = lab.start("server", "--log-level", "DEBUG", "server", "--domain", "tunnel.example.com", env=env)
     port = server.wait_line("listening on 127.0.0.1:").split("127.0.0.1:")[1].split(".")[0]
     env = ANY_PORT | {"TERRATUNNEL_API_KEY": "a-key", "TERRATUNNEL_SERVER_URL": f"ws://127.0.0.1:{port}"}
@@ -123,6 +125,7 @@ def test_a_key_and_a_domain_make_a_tunnel_with_a_name_of_its_own(lab: Lab, websi
     assert curl(proxied, lab.folder) == FILE
     for program in (server, client):
         assert "a-key" not in program.report()
+        assert secret not in program.report()
 
 
 def test_the_server_says_what_it_is_and_how_it_does(lab: Lab, website: str) -> None:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -267,9 +267,19 @@ if AVAILABLE:
 def vanishing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
     """What becomes of each of them."""
     labs = [Lab(tmp_path_factory.mktemp("lab")) for _ in VANISHING]
-    yield {work.__name__: in_background(work, lab) for work, lab in zip(VANISHING, labs, strict=True)}
+    yield {work.__name__: in_background(with_reports, work, lab) for work, lab in zip(VANISHING, labs, strict=True)}
     for lab in labs:
         lab.close()
+
+
+def with_reports(work: Callable[[Lab], None], lab: Lab) -> None:
+    """Do work; what is known of its processes stands beside a failure."""
+    try:
+        work(lab)
+    except BaseException as error:
+        for program in lab.programs:
+            error.add_note(f"{program.label}: {program.report()}")
+        raise
 
 
 def test_a_link_that_falls_silent_is_found_within_15_s_by_both_ends(vanishing: dict[str, Future[None]]) -> None:

@@ -39,6 +39,8 @@ def test_an_endpoint_is_read(text: str, host: str, port: int, tls: bool, path: s
         "http://localhost?x",
         "http://localhost#x",
         "http://me:secret@localhost",
+        "http://:secret@localhost",
+        "http://localhost:0",
         "unix:",
         "unix://",
     ],

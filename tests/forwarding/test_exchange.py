@@ -805,6 +805,27 @@ async def test_the_upload_is_stopped_only_once_a_slow_visitor_has_the_answer(clo
         assert visited(visit)[1:] == [b"n" * 100_000, ("end", []), ("reset", ResetCode.STOPPED, "")]
 
 
+@clocked
+async def test_an_upload_that_ends_just_when_nobody_wants_it_is_one_exchange(clock: Clock) -> None:
+    async def script(caller: Caller) -> None:
+        await caller.head()
+        caller.send(b"HTTP/1.1 413 No\r\nContent-Length: 100000\r\n\r\n" + b"n" * 100_000)
+        await caller.sent()
+
+    settings = Settings(initial_stream_window=50_000, max_stream_window=50_000)
+    async with Rig(script, clock, settings=settings) as rig:
+        visit = rig.send(b"POST", end=False, hold=True)
+        await visit.until(lambda: len(visit.body) == 50_000)
+        while rig.pool.connections:
+            await settled()
+        visit.release()
+        await visit.until(lambda: visit.ended)
+        finish(visit)
+        await settled()
+        assert rig.forwarder.under_way == 0
+        assert len(rig.finished) == 1
+
+
 async def test_a_request_that_ends_behind_an_early_answer_needs_no_reset() -> None:
     async def script(caller: Caller) -> None:
         await caller.head()

@@ -10,8 +10,6 @@ from terratunnel.http1.fields import (
     HOST,
     ORDINARY,
     X_FORWARDED_FOR,
-    every,
-    first,
     framing_places,
     is_token,
     kind_of,
@@ -117,14 +115,6 @@ def test_a_comma_list_is_split_and_lower_cased() -> None:
 )
 def test_keep_alive_tells_its_timeout(value: bytes, timeout: int) -> None:
     assert read_block(b"Keep-Alive: " + value, 1).special[0].number == timeout
-
-
-def test_first_and_every_find_fields_by_lower_case_name() -> None:
-    pairs = [(b"Set-Cookie", b"a"), (b"X", b"b"), (b"SET-COOKIE", b"c")]
-    assert first(pairs, b"set-cookie") == b"a"
-    assert every(pairs, b"set-cookie") == [b"a", b"c"]
-    assert first(pairs, b"y") is None
-    assert every(pairs, b"y") == []
 
 
 def test_the_kind_of_a_name_does_not_depend_on_its_case() -> None:

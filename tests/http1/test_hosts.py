@@ -3,7 +3,7 @@
 import pytest
 
 from terratunnel.http1 import hosts
-from terratunnel.http1.hosts import hostname, is_apex, is_authority, subdomain_of
+from terratunnel.http1.hosts import hostname, is_authority
 
 
 @pytest.mark.parametrize(
@@ -54,23 +54,3 @@ def test_a_host_longer_than_any_name_is_none_and_is_not_remembered(start: bytes,
     long = start + digits + b"1" + end
     assert not is_authority(long)
     assert long not in hosts._hostnames
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("happy-panda.localhost", "happy-panda"),
-        ("localhost", None),
-        (".localhost", None),
-        ("a.b.localhost", None),
-        ("evil-localhost", None),
-        ("localhost.evil.example", None),
-    ],
-)
-def test_a_subdomain_is_one_label_before_the_domain(name: str, label: str | None) -> None:
-    assert subdomain_of(name, "localhost") == label
-
-
-def test_the_apex_is_the_domain_itself() -> None:
-    assert is_apex("localhost", "localhost")
-    assert not is_apex("a.localhost", "localhost")

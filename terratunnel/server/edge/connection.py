@@ -226,6 +226,7 @@ class VisitorConnection:
 
     def hand_on_early_bytes(self, exchange: Exchange) -> None:
         """The connection has become opaque: what came before the 101 belongs to the other protocol."""
+        self._keep_alive()
         if self._parser.buffered:
             exchange.request_data(self._parser.take_buffered())
         if not exchange.reading_paused:
@@ -293,10 +294,16 @@ class VisitorConnection:
 
     # ------------------------------------------------------------------ private
 
+    def _keep_alive(self) -> None:
+        """Let the kernel find out whether the visitor of a connection that may idle for days is still there."""
+        sock = cast("socket.socket | None", self._transport.get_extra_info("socket")) if self._transport else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
     def _has_left(self, exchange: Exchange) -> bool:
         """Whether the visitor has closed while nothing is read from it, which no event tells of. Linux knows."""
         transport = self._transport
-        if sys.platform != "linux" or transport is None:
+        if sys.platform != "linux" or transport is None or transport.is_closing():
             return False
         sock = cast("socket.socket | None", transport.get_extra_info("socket"))
         if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):

@@ -5,6 +5,7 @@ ends what waits too long.
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from terratunnel.server.config import EdgeLimits
 from terratunnel.server.edge.connection import VisitorConnection
 from terratunnel.server.edge.exchange import RETRY_AFTER, Exchange
 from terratunnel.server.routes import RouteTable
+
+log = logging.getLogger(__name__)
 
 LINK_PATH: Final = b"/ws"
 HEALTH_PATH: Final = b"/_health"
@@ -141,7 +144,11 @@ class Edge:
         self._sweep_handle = self.loop.call_later(SWEEP_EVERY_S, self._sweep)
         now = self.clock()
         for connection in list(self.connections):
-            connection.check_time(now)
+            try:
+                connection.check_time(now)
+            except Exception:
+                log.exception("check_time_failed")
+                connection.cut()
 
 
 def _keep_kernel_queues_short(sock: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """One visitor's connection: order, pace, limits, and an end to every wait."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -92,6 +93,8 @@ async def test_bytes_behind_an_upgrade_request_wait_in_the_kernel_until_the_answ
         assert (await visitor.head()).status == 101
         await request.until(lambda: len(request.body) == len(early))
         assert request.body == early
+        sock = connection._transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1  # type: ignore[union-attr]
 
 
 async def test_a_visitor_who_asks_and_never_reads_gets_no_more_answers() -> None:

@@ -92,21 +92,30 @@ async def test_request_ids_do_not_repeat() -> None:
 
 
 @clocked
-async def test_a_fault_in_one_sweep_does_not_end_the_sweeps(clock: Clock) -> None:
+async def test_a_fault_with_one_connection_ends_it_and_lapses_no_limit_of_the_others(clock: Clock) -> None:
     async with running(clock=clock) as lab:
         edge = lab.server._edge
-        swept: list[float] = []
+        swept: list[str] = []
 
-        class Faulty:
+        class Swept:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
             def check_time(self, now: float) -> None:
-                swept.append(now)
-                raise RuntimeError("for the test")
+                swept.append(self.name)
+                if self.name == "faulty":
+                    raise RuntimeError("for the test")
 
-        faulty = Faulty()
-        edge.connections.add(faulty)  # type: ignore[arg-type] # all that a sweep uses
+            def cut(self) -> None:
+                swept.append("cut")
+                edge.connections.discard(self)
+
+        others = [Swept("other"), Swept("other")]
+        edge.connections.update([others[0], Swept("faulty"), others[1]])  # type: ignore[list-item]
         await clock.advance(3 * SWEEP_EVERY_S + 0.1)
-        edge.connections.discard(faulty)
-        assert len(swept) >= 3
+        edge.connections.difference_update(others)
+        assert (swept.count("faulty"), swept.count("cut")) == (1, 1)
+        assert swept.count("other") >= 6
 
 
 # ---------------------------------------------------------------------- draining
