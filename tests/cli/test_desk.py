@@ -8,7 +8,7 @@ import pytest
 from terratunnel.cli.desk import AdminError, desk
 from terratunnel.server.storage.urls import database_url, locate
 from terratunnel.server.storage.users import Profile
-from terratunnel.testing.databases import SQLiteFiles
+from terratunnel.testing.databases import PostgresCluster, SQLiteFiles
 from tests.cli.office import refusal, row, rows, text
 
 
@@ -28,6 +28,27 @@ def test_it_is_the_servers_database_by_option_variable_or_url(
     assert row("user", "list")["username"] == "alice"
     monkeypatch.setenv("TERRATUNNEL_DATABASE_URL", database_url(str(other)))
     assert row("user", "list", "--db-path", "typo.db")["username"] == "alice"
+
+
+def test_a_postgres_is_worked_on_like_a_file(postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRATUNNEL_DATABASE_URL", postgres.empty())
+    assert "terratunnel admin database migrate" in refusal("user", "create", "alice")
+    assert row("database", "migrate")["changed"] is True
+    tunnel = row("user", "create", "alice")["tunnel"]
+    key = row("key", "create", "alice", "--expires-in-days", "1")
+    assert row("key", "rotate", "alice")["id"] > key["id"]
+    assert [each["active"] for each in rows("key", "list", "Alice")] == [True, False]
+    assert row("tunnel", "list")["tunnel"] == tunnel
+    assert text("login-link", "alice").startswith("http://localhost:8000/auth/link#")
+    assert [each["event"] for each in rows("audit", "--tunnel", tunnel)] == [
+        "key_rotated",
+        "key_rotated",
+        "user_created",
+    ]
+    assert rows("connection", "list") == []
+    found = row("database", "check")
+    assert (found["dialect"], found["is_current"], found["problems"]) == ("postgresql", True, [])
+    assert row("user", "delete", "alice", "--yes")["deleted_tunnels"] == [tunnel]
 
 
 def test_a_postgres_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

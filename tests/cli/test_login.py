@@ -5,7 +5,10 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,63 @@ def test_the_browser_is_opened_at_the_page_for_a_person(port: int, tmp_path: Pat
         assert login.line_with("terratunnel http 3000").startswith("Your service gets http://")
         assert login.end()[0] == 0
     assert opened.read_text() == f"{url}\n"
+
+
+CODES = {"device_code": "secret", "user_code": "BCDF-GHJK", "expires_in_s": 600, "interval_s": 1}
+PAGE = {"verification_url_complete": "http://localhost/auth/device?code=BCDF-GHJK"}
+
+
+@contextmanager
+def scripted(*answers: tuple[int, dict[str, object]]) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives these answers, one after the other; yields its URL and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            status, body = answers[len(asked)]
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        do_GET = do_POST
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_a_server_that_is_away_for_a_moment_is_asked_again(tmp_path: Path) -> None:
+    good: dict[str, object] = {"api_key": "tt_new", "tunnel_url": "http://happy-panda.localhost"}
+    busy: dict[str, object] = {"message": "Busy."}
+    with scripted((200, {**CODES, **PAGE}), (503, busy), (200, good), (200, {"username": "alice"})) as (url, asked):
+        result = ask("login", "--server-url", url, "--no-browser")
+    assert result.exit_code == 0, result.output
+    token = "/api/auth/device/token"
+    assert asked == ["/api/auth/device", token, token, "/api/auth/me"]
+    assert "tt_new" not in result.output
+    assert "tt_new" in kept(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("page", ["file:///etc/passwd", "javascript:alert(1)", "http://a\x1b[2J", None])
+def test_a_page_that_is_no_page_of_the_web_is_not_opened(page: object, tmp_path: Path) -> None:
+    with scripted((200, {**CODES, "verification_url_complete": page})) as (url, _):
+        result = CliRunner().invoke(main, ["login", "--server-url", url], env={"BROWSER": f"touch {tmp_path}/%s"})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: The server's ")
+
+
+def test_a_login_that_nobody_approves_in_time_is_over() -> None:
+    waiting: tuple[int, dict[str, object]] = (202, {"state": "authorization_pending"})
+    with scripted((200, {**CODES, **PAGE, "expires_in_s": 0}), waiting, waiting) as (url, _):
+        result = ask("login", "--server-url", url, "--no-browser")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: Nobody approved this login in time; start again with: terratunnel login\n"
 
 
 def test_a_login_that_is_declined_is_one_sentence_and_keeps_nothing(port: int, tmp_path: Path) -> None:
