@@ -18,8 +18,7 @@ from terratunnel.client.app import ExitStatus
 from tests.e2e.support import provider as providers
 from tests.e2e.support.browser import TIMEOUT_S, Visitor, chromium
 from tests.e2e.support.lab import Lab, Tunnel, port_of
-from tests.e2e.support.operator import sign_in_link
-from tests.e2e.support.processes import Program
+from tests.e2e.support.processes import Event, Program
 from tests.e2e.support.upstream import RawUpstream
 
 REASON = "The key of this tunnel was revoked: a new key has replaced it."
@@ -85,11 +84,25 @@ def with_provider(kind: str) -> SignIn:
     return sign_in
 
 
+def admin(lab: Lab, *arguments: str) -> list[Event]:
+    """Run `terratunnel admin` beside the server, on the same database; what it answers."""
+    program = lab.start("admin", "admin", *arguments, "--output", "json")
+    assert program.wait_end() == 0, program.report()
+    return program.events
+
+
+def sign_in_link(lab: Lab, base_url: str, username: str) -> str:
+    """Make a user at the command line, and a link that signs them in once."""
+    admin(lab, "user", "create", username)
+    (link,) = admin(lab, "login-link", username, "--public-url", base_url)
+    return str(link["url"])
+
+
 def with_link(lab: Lab, base_url: str) -> SignIn:
     """Sign in by a one-time link of the operator's."""
 
     def sign_in(visitor: Visitor, username: str) -> None:
-        visitor.goes_to(sign_in_link(lab.folder / "terratunnel.db", base_url, username))
+        visitor.goes_to(sign_in_link(lab, base_url, username))
         visitor.sees("Your link works once.")
         assert "#" not in visitor.page.url, "the token would stay in the history"
         visitor.clicks("Sign in")
@@ -196,6 +209,30 @@ def assert_in_the_log(admin: Visitor, name: str, old_prefix: str, prefix: str) -
         assert time.monotonic() < until, f"not in the log: {missing}; it shows {shown}"
 
 
+def test_an_account_by_command_line_alone(lab: Lab) -> None:
+    server, upstream = lab.server(env=NEED_A_KEY), lab.upstream()
+    (user,) = admin(lab, "user", "create", "grace")
+
+    def connect(made: Event) -> Tunnel:
+        client = lab.client(port_of(server), upstream.url, env={"TERRATUNNEL_API_KEY": str(made["api_key"])})
+        return lab.join(server, client)
+
+    first = connect(*admin(lab, "key", "create", "grace"))
+    pass_a_request(first, upstream)
+    rotated = admin(lab, "key", "rotate", "grace")  # by another process than the server
+    refused = first.client.wait("refused", timeout_s=1.0)
+    assert str(refused["reason"]).startswith("The key of this tunnel was revoked: ")
+    assert first.client.wait_end() == ExitStatus.REFUSED
+    second = connect(*rotated)
+    assert first.host == second.host == f"{user['tunnel']}.localhost:{second.port}".encode()
+    pass_a_request(second, upstream)
+    second.client.stop()
+    server.stop()
+    happened = [event["event"] for event in admin(lab, "audit")]
+    for event, count in (("user_created", 1), ("key_rotated", 2), ("connect", 2), ("disconnect", 2)):
+        assert happened.count(event) == count, happened
+
+
 # ---------------------------------------------------------------------- what fails, fails with a page
 
 
@@ -257,7 +294,7 @@ def test_a_link_works_once(lab: Lab, visitor: NewVisitor) -> None:
     server = lab.server(env=NEED_A_KEY)
     url = str(server.wait("ready")["public_url"])
     grace, mallory = visitor(url), visitor(url)
-    link = sign_in_link(lab.folder / "terratunnel.db", url, "grace")
+    link = sign_in_link(lab, url, "grace")
     grace.goes_to(link)
     grace.clicks("Sign in")
     grace.page.wait_for_url("/")
