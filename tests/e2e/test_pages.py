@@ -16,7 +16,6 @@ from terratunnel.server.control import words
 from tests.e2e.support import provider as providers
 from tests.e2e.support.browser import Visitor, chromium
 from tests.e2e.support.lab import Lab, Tunnel, port_of
-from tests.e2e.support.upstream import RawUpstream
 
 WIDTHS = (390, 1280)
 HEIGHT = 900

@@ -209,7 +209,7 @@ class Exchange:
         if meta.status < 200 and (meta.status != 101 or self.head.upgrade is None):
             self._refuse("The client sent a final response with an interim status.")
             return
-        limit = self._connection.edge.limits.max_response_bytes
+        limit = self._response_limit()
         length = meta.content_length
         if limit and length is not None and length > limit and meta.has_body:
             self.fail(413, f"The response body of {length} bytes is over the limit of {limit} bytes.")
@@ -292,6 +292,12 @@ class Exchange:
         length = head.content_length
         checked = head.has_body and (length is None or length > edge.limits.streaming_threshold)
         stream.send_headers(items, end=self.request_done, checked=checked or head.upgrade is not None)
+
+    def _response_limit(self) -> int:
+        """The limit is for tunnels: of the server's own pages, a backup is as long as its database."""
+        if self._route is not None and not self._route.name:
+            return 0
+        return self._connection.edge.limits.max_response_bytes
 
     def _interim(self, status: int, items: list[bytes]) -> None:
         """Pass a 1xx on; HTTP/1.0 knows none (RFC 9110 §15.2)."""

@@ -283,6 +283,15 @@ async def test_a_declared_answer_over_the_limit_is_413() -> None:
         assert (await visitor.response()).status == 413
 
 
+async def test_the_server_s_own_pages_are_held_to_no_limit_for_tunnels() -> None:
+    """A backup of the database is as long as it is."""
+    async with running(SMALL) as lab:
+        visitor = await lab.visit()
+        visitor.get(b"/", host=b"localhost")
+        response = await visitor.response()
+        assert (response.status, len(response.body) > 1_000) == (200, True)
+
+
 @pytest.mark.parametrize("size", [999, 1_000])
 async def test_up_to_the_limit_everything_passes(size: int) -> None:
     async with running(SMALL) as lab:

@@ -5,6 +5,7 @@ Rule: the process is ended when its time is over, also when SQLite itself does n
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from terratunnel.server.storage.urls import sqlite_uri
 START_LIMIT_S: Final = 5.0
 # Administrators are few; more at once would take the machine from the tunnels.
 AT_ONCE: Final = 2
+NEEDED_BY_WINDOWS: Final = ("SYSTEMROOT",)
 
 
 class SqliteQueries:
@@ -57,7 +59,7 @@ async def _ask(request: bytes) -> bytes:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={},
+        env={name: os.environ[name] for name in NEEDED_BY_WINDOWS if name in os.environ},
     )
     try:
         async with asyncio.timeout(START_LIMIT_S + answers.TIME_LIMIT_S):
