@@ -17,8 +17,6 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
-# An id that belonged to a deleted row must never mean another one: sessions and logs name ids.
-NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
 
 
 class Base(DeclarativeBase):
@@ -34,7 +32,6 @@ class User(Base):
     __table_args__ = (
         UniqueConstraint("auth_provider", "provider_user_id"),
         UniqueConstraint("auth_provider", "provider_username"),
-        NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -55,7 +52,7 @@ class Tunnel(Base):
     """A reserved public name and whose it is."""
 
     __tablename__ = "tunnels"
-    __table_args__ = (Index(None, "user_id"), NEVER_REUSE_IDS)
+    __table_args__ = (Index(None, "user_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -69,7 +66,7 @@ class ApiKey(Base):
     """A key of a tunnel, as its SHA-256."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index(None, "user_id"), Index(None, "tunnel_id"), NEVER_REUSE_IDS)
+    __table_args__ = (Index(None, "user_id"), Index(None, "tunnel_id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))

@@ -81,7 +81,7 @@ def _sqlite_connected(path: Path, query_only: bool) -> Callable[[Any, Any], None
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
         except sqlite3.Error:
-            connection.close()  # the pool forgets it, and would leave its thread behind
+            connection.close()  # older releases of SQLAlchemy leave it, and its thread, behind
             raise
 
     return connected

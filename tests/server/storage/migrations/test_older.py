@@ -150,6 +150,16 @@ async def test_a_name_of_two_users_stays_with_the_one_whose_tunnel_it_is(guide: 
     assert await guide.name_of_key("hash-9") not in (None, "gentle-tiger-swimming")
 
 
+async def test_a_name_that_two_users_share_is_the_older_one_s(tmp_path: Path) -> None:
+    database = Older(tmp_path / "older.db", "the oldest")
+    # How an even older program got the column: added to what was there, so nothing kept it unique.
+    database.run("ALTER TABLE users ADD COLUMN tunnel_subdomain TEXT", "UPDATE users SET tunnel_subdomain = 'both'")
+    report = await database.migrated()
+    assert report.notes[0] == "the name both was of the users 3 and 7; user 3 keeps it"
+    assert await database.name_of_key("hash-5") == "both"
+    assert await database.name_of_key("hash-9") not in (None, "both")
+
+
 async def test_names_are_compared_as_in_dns(tmp_path: Path) -> None:
     database = Older(tmp_path / "older.db", "without tunnels")
     database.run("UPDATE users SET tunnel_subdomain = ' Happy-Panda ' WHERE id = 3")

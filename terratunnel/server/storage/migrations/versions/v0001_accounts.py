@@ -50,7 +50,9 @@ def _reference(name: str, target: str, on_delete: str | None, nullable: bool = T
     return Column(name, Integer, ForeignKey(target, ondelete=on_delete), nullable=nullable)
 
 
-USERS = Table(
+# AUTOINCREMENT where an id that was a deleted row's must never mean another one: sessions and logs name ids.
+
+Table(
     "users",
     _TABLES,
     Column("id", Integer, primary_key=True),
@@ -69,7 +71,7 @@ USERS = Table(
     sqlite_autoincrement=True,
 )
 
-TUNNELS = Table(
+Table(
     "tunnels",
     _TABLES,
     Column("id", Integer, primary_key=True),
@@ -82,7 +84,7 @@ TUNNELS = Table(
     sqlite_autoincrement=True,
 )
 
-API_KEYS = Table(
+Table(
     "api_keys",
     _TABLES,
     Column("id", Integer, primary_key=True),
@@ -101,7 +103,7 @@ API_KEYS = Table(
     sqlite_autoincrement=True,
 )
 
-TUNNEL_AUDIT_LOG = Table(
+Table(
     "tunnel_audit_log",
     _TABLES,
     Column("id", Integer, primary_key=True),
