@@ -86,9 +86,9 @@ class AgentLink:
     def link_closed(self, connection: MuxConnection, code: GoAwayCode | None, reason: str) -> None:
         """The link is gone: remove this route, and this one only."""
         self._links.discard(connection)
-        self._routes.remove(connection)
         route = self.route
         if route is not None:
+            self._routes.forget(route)
             if route.name:  # the server's own pages have none
                 address = route.agent_address
                 log.info("agent_gone hostname=%s address=%s reason=%s", route.hostname, address, escape(reason))

@@ -26,9 +26,9 @@ class LiveLinks:
 
     def end(self, subdomain: str, key_id: int | None, reason: str) -> None:
         """Close the link of a name now: the one that came with a key, or with whatever key (None)."""
-        route = self._routes.find(f"{subdomain}.{self._routes.domain}")
-        if route is not None and route.key_id is not None and key_id in (None, route.key_id):
-            end_route(route, reason)
+        for route in self._routes.links_of(f"{subdomain}.{self._routes.domain}"):
+            if route.key_id is not None and key_id in (None, route.key_id):
+                end_route(route, reason)
 
 
 def end_route(route: Route, reason: str) -> None:
@@ -44,7 +44,7 @@ class LiveWatch:
         self._database = database
         self._keys = keys
         self._last_tunnel_id = 0
-        self._requests: dict[int, int] = {}
+        self._requests: dict[str, int] = {}  # by connection, at the last look
         self._key_watch = Periodic("key_watch", CHECK_EVERY_S, self.check_keys)
         self._name_watch = Periodic("name_watch", LEARN_EVERY_S, self.learn_names)
 
@@ -60,16 +60,14 @@ class LiveWatch:
 
     async def check_keys(self) -> None:
         """End the links whose keys have ended. Raises StorageUnavailable; then every link lives on."""
-        live = {route.key_id: route for route in self._routes.routes() if route.key_id is not None}
+        live = [(route.key_id, route) for route in self._routes.links() if route.key_id is not None]
         self._note_used(live)
-        ids = sorted(live)
+        ids = sorted({key_id for key_id, _ in live})
         for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            async with self._database.reading() as session:
-                usable = await ApiKeys(session).usable(batch)
-                ended = {key_id: await _reason(session, key_id) for key_id in batch if key_id not in usable}
-            for key_id, reason in ended.items():
-                end_route(live[key_id], reason)
+            ended = await self._ended(ids[start : start + BATCH])
+            for key_id, route in live if ended else []:
+                if key_id in ended:
+                    end_route(route, ended[key_id])
 
     async def learn_names(self) -> None:
         """Learn which names somebody has: they are answered 502 while nobody is connected, not 404."""
@@ -81,12 +79,17 @@ class LiveWatch:
             if len(found) < BATCH:
                 return
 
-    def _note_used(self, live: dict[int, Route]) -> None:
+    async def _ended(self, key_ids: list[int]) -> dict[int, str]:
+        async with self._database.reading() as session:
+            usable = await ApiKeys(session).usable(key_ids)
+            return {key_id: await _reason(session, key_id) for key_id in key_ids if key_id not in usable}
+
+    def _note_used(self, live: list[tuple[int, Route]]) -> None:
         """A key is used as long as requests come through its link."""
-        for key_id, route in live.items():
-            if self._requests.get(key_id, 0) != route.requests:
+        for key_id, route in live:
+            if self._requests.get(route.connection_id, 0) != route.requests:
                 self._keys.used(key_id)
-        self._requests = {key_id: route.requests for key_id, route in live.items()}
+        self._requests = {route.connection_id: route.requests for _, route in live}
 
 
 async def _reason(session: Session, key_id: int) -> str:

@@ -91,6 +91,7 @@ class RouteTable:
     def __init__(self, domain: str) -> None:
         self.domain: str = domain
         self._routes: dict[str, Route] = {}
+        self._leaving: set[Route] = set()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._spellings: dict[bytes, str] = {}
 
@@ -105,6 +106,15 @@ class RouteTable:
     def routes(self) -> list[Route]:
         """Return every live route."""
         return list(self._routes.values())
+
+    def links(self) -> list[Route]:
+        """Return what has a link: live routes, and those that another took over or that finish what is under way."""
+        return [*self._routes.values(), *self._leaving]
+
+    def links_of(self, name: str) -> list[Route]:
+        """Return what has a link for a host name; the live route is first."""
+        live = self._routes.get(name)
+        return [*([live] if live is not None else []), *(route for route in self._leaving if route.hostname == name)]
 
     def name_of(self, host: bytes) -> str:
         """Return the host name in a Host field that was checked: lower case, no port.
@@ -133,6 +143,8 @@ class RouteTable:
         """Put a route in its place; returns the one that was there, whose connection the caller closes."""
         before = self._routes.get(route.hostname)
         self._routes[route.hostname] = route
+        if before is not None:
+            self._leaving.add(before)
         self.learn(route.hostname)
         return before
 
@@ -148,5 +160,12 @@ class RouteTable:
         for name, route in self._routes.items():
             if route.connection is connection:
                 del self._routes[name]
+                if not connection.closed:
+                    self._leaving.add(route)
                 return route
         return None
+
+    def forget(self, route: Route) -> None:
+        """Its link is gone."""
+        self.remove(route.connection)
+        self._leaving.discard(route)

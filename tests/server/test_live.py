@@ -25,7 +25,7 @@ from terratunnel.server.tunnels import Accounts, NewKey
 from terratunnel.testing.clock import turns
 from terratunnel.testing.databases import Databases
 from tests.server.desk import ADMIN, ALICE, BOB
-from tests.server.lab import KEYS, Agent, Lab, answer, running
+from tests.server.lab import KEYS, Agent, Lab, answer, begin, running
 
 WITHIN_S = 1.0  # security.md A4
 
@@ -117,6 +117,28 @@ async def test_revoking_an_older_key_leaves_the_client_of_the_newer_one(database
         await at.accounts.revoke_key(at.alice, old.api_key.id)
         assert at.server.routes.find(f"{new.tunnel.subdomain}.localhost") is not None
         assert "closed" not in agent.owner.names()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_link_that_was_taken_over_and_still_finishes_something_is_cut_off_as_well(
+    elsewhere: bool, databases: Databases
+) -> None:
+    async with office(databases) as at:
+        made, older = await at.connected()
+        visitor = await at.visit()
+        visitor.get(host=f"{made.tunnel.subdomain}.localhost".encode())
+        request = await older.request()
+        begin(request)
+        assert (await visitor.head()).status == 200
+        newer = await at.agent(made.plain)
+        await older.owner.until_heard("goaway")
+        since = time.monotonic()
+        await (at.elsewhere if elsewhere else at.accounts).revoke_key(OPERATOR, made.api_key.id)
+        await cut_off(newer, since)
+        assert await visitor.is_cut()
+        assert time.monotonic() - since < WITHIN_S
+        await older.owner.until_heard("closed")
+        assert at.server.routes.links_of(f"{made.tunnel.subdomain}.localhost") == []
 
 
 @pytest.mark.parametrize("how", ["disable", "delete", "delete the tunnel"])
