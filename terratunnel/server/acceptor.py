@@ -54,14 +54,10 @@ class Visitor(Protocol):
 
 
 class AgentLink:
-    """The owner of one agent's mux connection: keeps its route for as long as the link lives.
+    """The owner of one agent's mux connection: keeps its route for as long as the link lives."""
 
-    `links` are those that live, also without a route: one that was taken over finishes what is under way.
-    """
-
-    def __init__(self, routes: RouteTable, links: set[MuxConnection], audit: AuditLog | None = None) -> None:
+    def __init__(self, routes: RouteTable, audit: AuditLog | None = None) -> None:
         self._routes = routes
-        self._links = links
         self._audit = audit
         self.route: Route | None = None
 
@@ -85,7 +81,6 @@ class AgentLink:
 
     def link_closed(self, connection: MuxConnection, code: GoAwayCode | None, reason: str) -> None:
         """The link is gone: remove this route, and this one only."""
-        self._links.discard(connection)
         route = self.route
         if route is not None:
             self._routes.forget(route)
@@ -108,7 +103,6 @@ class Acceptor:
     def __init__(
         self,
         routes: RouteTable,
-        links: set[MuxConnection],
         authenticator: Authenticator,
         settings: Settings,
         hostname_of: Callable[[str], str],
@@ -118,7 +112,6 @@ class Acceptor:
     ) -> None:
         self.draining = False
         self._routes = routes
-        self._links = links
         self._authenticator = authenticator
         self._settings = settings
         self._hostname_of = hostname_of
@@ -184,9 +177,8 @@ class Acceptor:
         # The link reads in another way, and not before `start`.
         cast(asyncio.Transport, transport).pause_reading()
         cast(asyncio.Transport, transport).set_protocol(cast(asyncio.BaseProtocol, link))
-        owner = AgentLink(self._routes, self._links, self._audit)
+        owner = AgentLink(self._routes, self._audit)
         mux = MuxConnection(link, owner, True, self._settings, self._clock)
-        self._links.add(mux)
         owner.route = route = Route(grant.name, self._hostname_of(grant.name), url, mux, self._clock())
         _describe(route, grant, credentials, self._audit.now().timestamp())
         before = self._routes.add(route)

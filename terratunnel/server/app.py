@@ -56,13 +56,11 @@ class Server:
         self.config = config
         self.port = config.port
         self.routes = RouteTable(config.domain)
-        self._links: set[MuxConnection] = set()
         self._clock = clock
         self._lines = LineWriter(output, loop.call_later)
         self._accounts = AccountServices(config, self.routes, server_secret(config), lambda: self.public_url)
         self._acceptor = Acceptor(
             self.routes,
-            self._links,
             self._accounts.authenticator,
             config.link,
             self._hostname_of,
@@ -92,11 +90,10 @@ class Server:
         await self._accounts.start()
         self.port = await self._edge.listen(self.config.host, self.config.port)
         self._pages = PagesAgent(build_app(self.services), self.config.link)
-        owner = AgentLink(self.routes, self._links)
+        owner = AgentLink(self.routes)
         link = await self._pages.start()
         connection = MuxConnection(link, owner, True, self.config.link, self._clock)
         link.attach(connection)
-        self._links.add(connection)
         owner.route = Route("", self.config.domain, self.public_url, connection, self._clock())
         self.routes.add(owner.route)
         self._accounts.say_who_may_connect()
@@ -105,17 +102,17 @@ class Server:
         """Stop accepting, tell the clients, and wait for what is under way, at most `timeout_s`."""
         self._acceptor.draining = True
         self._edge.stop_listening()
-        for connection in list(self._links):
-            connection.close(GoAwayCode.DRAINING, "the server is restarting")
+        for route in self.routes.links():
+            route.connection.close(GoAwayCode.DRAINING, "the server is restarting")
         deadline = self._clock() + timeout_s
-        while self._clock() < deadline and (self._links or self._edge.connections):
+        while self._clock() < deadline and (self.routes.links() or self._edge.connections):
             await asyncio.sleep(_DRAIN_POLL_S)
 
     async def close(self) -> None:
         """Stop at once; what is under way is cut."""
         self._acceptor.close()
-        for connection in list(self._links):
-            connection.close_now(GoAwayCode.DRAINING, "the server stops")
+        for route in self.routes.links():
+            route.connection.close_now(GoAwayCode.DRAINING, "the server stops")
         self._edge.close()
         if self._pages is not None:
             await self._pages.close()

@@ -3,6 +3,7 @@
 import pytest
 
 from terratunnel.mux.connection import MuxConnection
+from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.server import routes
 from terratunnel.server.routes import MAX_SPELLINGS, Route, RouteTable
 from terratunnel.testing.links import join_in_memory
@@ -54,6 +55,35 @@ async def test_the_death_of_an_old_link_never_removes_the_new_route() -> None:
     assert table.find("app.example.com") is new
     assert table.remove(new.connection) is new
     assert len(table) == 0
+
+
+async def test_a_link_is_known_until_it_is_gone_also_when_it_has_lost_its_name() -> None:
+    table = RouteTable("example.com")
+    old, new, other = a_route("app"), a_route("app"), a_route("other")
+    for route in (old, other, new):
+        table.add(route)
+    assert table.remove(other.connection) is other  # it has said goodbye and finishes something
+    assert table.links_of("app.example.com") == [new, old]
+    assert set(table.links()) == {new, old, other}
+    for route in (old, new, other):
+        table.forget(route)
+    assert table.links() == table.links_of("app.example.com") == []
+
+
+async def test_a_link_that_is_gone_with_its_route_is_not_kept() -> None:
+    table = RouteTable("example.com")
+    route = a_route("app")
+    table.add(route)
+    route.connection.close_now(GoAwayCode.NORMAL, "")
+    assert table.remove(route.connection) is route
+    assert table.links() == []
+
+
+async def test_a_name_that_somebody_has_is_known_before_it_is_online() -> None:
+    table = RouteTable("example.com")
+    table.learn("app.example.com")
+    assert table.is_known("app.example.com")
+    assert table.find("app.example.com") is None
 
 
 async def test_a_name_stays_known_when_its_route_is_gone() -> None:
