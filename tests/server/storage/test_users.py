@@ -235,3 +235,17 @@ async def test_a_user_deleted_while_a_tunnel_is_made_leaves_no_name_unguarded(da
         async with database.reading() as session:
             assert await Tunnels(session).is_quarantined("in-time")
             assert await session.scalar(select(func.count()).select_from(Tunnel)) == 0
+
+
+async def test_whether_anybody_may_come_in_is_known(database: Database) -> None:
+    async def any_active() -> bool:
+        async with database.reading() as session:
+            return await Users(session).any_active()
+
+    async with database:
+        assert not await any_active()
+        made = await sign_in(database)
+        assert await any_active()
+        async with database.session() as session:
+            await Users(session).set_active(made.id, False)
+        assert not await any_active()
