@@ -16,4 +16,5 @@ class AccessLog:
     def write(self, method: bytes, target: bytes, status: int, duration_s: float) -> None:
         """Note one exchange; status 0 is one that was cut before it had any."""
         stamp = self._stamps.now()
-        self._lines.write(f"{stamp} {escape(method)} {escape(redacted(target))} -> {status or '-'} {duration_s * 1000:.0f}ms")
+        request = f"{escape(method)} {escape(redacted(target))}"
+        self._lines.write(f"{stamp} {request} -> {status or '-'} {duration_s * 1000:.0f}ms")

@@ -201,8 +201,6 @@ class Exchange:
         except BadMessage as error:
             self._refuse(f"The client sent a malformed response: {error}")
             return
-        if self._route is not None and not self._route.is_own:
-            items = cookies.without_apex(items, self._connection.edge.apex)
         if interim:
             self._interim(meta.status, items)
             return
@@ -216,7 +214,7 @@ class Exchange:
             return
         self.status = meta.status
         self._limit = limit
-        self._held_head = writer.response_head(items, self._choose_framing(meta, end))
+        self._held_head = writer.response_head(self._without_tossed(items), self._choose_framing(meta, end))
         if self.opaque:
             self._connection.hand_on_early_bytes(self)
         if not end:
@@ -301,7 +299,7 @@ class Exchange:
 
     def _interim(self, status: int, items: list[bytes]) -> None:
         """Pass a 1xx on; HTTP/1.0 knows none (RFC 9110 §15.2)."""
-        head = writer.response_head(items, writer.NO_FRAMING)
+        head = writer.response_head(self._without_tossed(items), writer.NO_FRAMING)
         self._interim_bytes += len(head)
         if status >= 200 or status == 101 or self.status:
             self._refuse("The client sent a malformed interim response.")
@@ -311,6 +309,12 @@ class Exchange:
             if status == 100:
                 self._connection.body_invited = True
             self._connection.write([head])
+
+    def _without_tossed(self, items: list[bytes]) -> list[bytes]:
+        """Take out cookies that a tunnel may not set (security.md A1)."""
+        if self._route is None or self._route.is_own:
+            return items
+        return cookies.without_apex(items, self._connection.edge.apex)
 
     def _choose_framing(self, meta: forwarding.ResponseMeta, end: bool) -> bytes:
         """Return the framing lines, and remember how the body is written."""
