@@ -5,6 +5,7 @@ What comes back is parsed strictly (`http1`). A connection that misbehaves is dr
 
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from terratunnel.errors import RemoteProtocolError
@@ -19,6 +20,7 @@ WRITE_LOW_BYTES: Final = 65_536
 _REST_BYTES: Final = 65_536
 # How long a connection that is closing may take to get rid of its last bytes.
 LINGER_S: Final = 30.0
+_TCP_ESTABLISHED: Final = 1  # Linux, include/net/tcp_states.h
 _RST: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 _CUT_SHORT: Final = "The local service closed the connection before its response was complete."
@@ -64,6 +66,7 @@ class UpstreamConnection:
 
     def __init__(self, pool: "UpstreamPool") -> None:
         self.deadline: float = 0.0
+        self.idle_since: float = 0.0
         self.closing: bool = False
         self.lost: bool = False
         self.writing_paused: bool = False
@@ -80,6 +83,19 @@ class UpstreamConnection:
     def usable(self) -> bool:
         """Whether another request may be sent."""
         return self._transport is not None and not self._transport.is_closing() and not self._parser.unexpected_data
+
+    def left_by_service(self) -> bool:
+        """Whether the service has closed an idle connection and the loop has not told yet. Linux knows.
+
+        A process that was asleep finds requests and farewells in its sockets at once, in no particular order.
+        """
+        transport = self._transport
+        if sys.platform != "linux" or transport is None:
+            return False
+        sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _TCP_ESTABLISHED)
 
     @property
     def in_use(self) -> bool:

@@ -1,7 +1,11 @@
 """The pool of connections to a service: which is used next, how many stay, and for how long."""
 
 import asyncio
+import socket
+import sys
 import time
+
+import pytest
 
 from terratunnel.forwarding.endpoint import parse_endpoint
 from terratunnel.forwarding.pool import UpstreamPool, UpstreamTimeouts
@@ -133,3 +137,24 @@ async def test_a_connection_is_closed_politely_when_its_time_is_over() -> None:
         while not ends:
             await settled()
     assert ends == [b""]
+
+
+@clocked
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the state of a connection")
+async def test_a_connection_the_service_has_left_is_not_used_even_before_the_loop_has_heard(clock: Clock) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        pool = pool_for(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        connection = await pool.connect()
+        service, _ = await loop.sock_accept(listening)
+        with service:
+            service.sendall(OK)
+            await exchange(connection)
+            clock.now += 1
+            assert pool.take_idle() is connection
+            pool.release(connection, 0)
+            clock.now += 1
+        assert pool.take_idle() is None
+        await settled()
+        assert pool.connections == 0
