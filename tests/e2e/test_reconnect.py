@@ -14,7 +14,7 @@ from tests.e2e.support.lab import Lab, Tunnel, in_background, port_of
 from tests.e2e.support.netns import AVAILABLE, HERE, OtherHost
 from tests.e2e.support.processes import Program
 from tests.e2e.support.upstream import RawUpstream
-from tests.e2e.support.wire import Wire, cut_of
+from tests.e2e.support.wire import CutShort, Wire, cut_of
 
 KEYS = {"TERRATUNNEL_STATIC_KEYS": "the-key=mine", "REQUIRE_AUTH_FOR_TUNNELS": "true"}
 BACK_WITHIN_S = 2.0
@@ -39,8 +39,11 @@ def reached(upstream: RawUpstream, visitor: Wire, target: bytes) -> Wire:
             service = upstream.next()
         except TimeoutError:
             raise AssertionError(f"it reached the visitor instead: {visitor.read_response().raw!r}") from None
-        if service.read_request().head.target == target:
-            return service
+        try:
+            if service.read_request().head.target == target:
+                return service
+        except CutShort:  # nobody waits for it any more
+            service.close()
 
 
 def status_of(tunnel: Tunnel) -> int:
