@@ -7,63 +7,10 @@ import time
 
 import pytest
 
-from terratunnel.forwarding.endpoint import parse_endpoint
-from terratunnel.forwarding.pool import UpstreamPool, UpstreamTimeouts
-from terratunnel.forwarding.upstream import UpstreamConnection
-from terratunnel.http1.parser import ResponseHead, Trailers
+from terratunnel.forwarding.pool import UpstreamTimeouts
 from terratunnel.testing.clock import Clock, clocked, settled
 from terratunnel.testing.services import Caller, ScriptedService
-from terratunnel.testing.streams import Notes
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CUT_SHORT = "The local service closed the connection before its response was complete."
-
-
-class ResponseRecorder(Notes):
-    """An UpstreamHandler that writes down what it hears."""
-
-    def response_head(self, head: ResponseHead) -> None:
-        self.note("head", head.status)
-
-    def response_data(self, data: bytes) -> None:
-        self.note("data", data)
-
-    def response_end(self, trailers: Trailers | None) -> None:
-        self.note("end")
-
-    def upstream_failed(self, sentence: str) -> None:
-        self.note("failed", sentence)
-
-    def upstream_room(self) -> None:
-        self.note("room")
-
-
-async def serve_forever(caller: Caller) -> None:
-    async for _ in caller.heads():
-        caller.send(OK)
-
-
-async def listen(caller: Caller) -> None:
-    await caller.gone()
-
-
-def pool_for(url: str, timeouts: UpstreamTimeouts | None = None, max_idle: int = 128) -> UpstreamPool:
-    loop = asyncio.get_running_loop()
-    return UpstreamPool(parse_endpoint(url), loop.time, timeouts or UpstreamTimeouts(), max_idle=max_idle)
-
-
-async def exchange(connection: UpstreamConnection) -> ResponseRecorder:
-    """A whole exchange on a connection."""
-    recorder = ResponseRecorder()
-    connection.begin(recorder, b"GET")
-    connection.write(GET)
-    connection.request_ended()
-    await recorder.until(lambda: bool({"end", "failed"} & set(recorder.names())))
-    return recorder
-
-
-# ---------------------------------------------------------------------- endpoints
+from tests.forwarding.rig import OK, exchange, pool_for, serve_forever
 
 
 async def test_the_connection_used_last_is_used_first() -> None:
