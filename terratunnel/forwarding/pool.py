@@ -13,6 +13,8 @@ from terratunnel.forwarding.endpoint import Endpoint
 from terratunnel.forwarding.upstream import UpstreamConnection
 from terratunnel.http1.parser import HeadLimits
 
+# A connection that has rested for longer is looked at before it is used: that is a system call.
+FRESH_S: Final = 0.01
 # "localhost" is tried on both families without asking a resolver: dev servers listen on either one alone.
 _LOCALHOST: Final = ("127.0.0.1", "::1")
 
@@ -56,7 +58,8 @@ class UpstreamPool:
         now = self.clock()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and connection.deadline > now:
+            rested = now - connection.idle_since > FRESH_S
+            if connection.usable and connection.deadline > now and not (rested and connection.left_by_service()):
                 return connection
             connection.close()
         return None
@@ -76,7 +79,8 @@ class UpstreamPool:
         if limit <= 0 or len(self._idle) >= self.max_idle:
             connection.close()
             return
-        connection.deadline = self.clock() + limit
+        connection.idle_since = self.clock()
+        connection.deadline = connection.idle_since + limit
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:

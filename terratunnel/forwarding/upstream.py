@@ -4,11 +4,11 @@ What comes back is parsed strictly (`http1`). A connection that misbehaves is dr
 """
 
 import socket
-import struct
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from terratunnel.errors import RemoteProtocolError
 from terratunnel.http1.parser import ResponseHead, ResponseParser, Trailers
+from terratunnel.mux.sockets import TCP_ESTABLISHED, UNKNOWN_STATE, reset_on_close, tcp_state
 
 if TYPE_CHECKING:
     from terratunnel.forwarding.pool import UpstreamPool
@@ -19,7 +19,6 @@ WRITE_LOW_BYTES: Final = 65_536
 _REST_BYTES: Final = 65_536
 # How long a connection that is closing may take to get rid of its last bytes.
 LINGER_S: Final = 30.0
-_RST: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 _CUT_SHORT: Final = "The local service closed the connection before its response was complete."
 
@@ -64,6 +63,7 @@ class UpstreamConnection:
 
     def __init__(self, pool: "UpstreamPool") -> None:
         self.deadline: float = 0.0
+        self.idle_since: float = 0.0
         self.closing: bool = False
         self.lost: bool = False
         self.writing_paused: bool = False
@@ -80,6 +80,14 @@ class UpstreamConnection:
     def usable(self) -> bool:
         """Whether another request may be sent."""
         return self._transport is not None and not self._transport.is_closing() and not self._parser.unexpected_data
+
+    def left_by_service(self) -> bool:
+        """Whether the service has closed an idle connection and the loop has not told yet. Linux knows.
+
+        A process that was asleep finds requests and farewells in its sockets at once, in no particular order.
+        """
+        transport = self._transport
+        return transport is not None and tcp_state(transport) not in (TCP_ESTABLISHED, UNKNOWN_STATE)
 
     @property
     def in_use(self) -> bool:
@@ -141,7 +149,7 @@ class UpstreamConnection:
         if self._transport is not None:
             if self._parser.upgraded:
                 # Nothing but the end of the connection ends another protocol: the service must not take it for one.
-                _reset_on_close(self._transport)
+                reset_on_close(self._transport)
             self._transport.abort()
 
     # ------------------------------------------------------------------ asyncio protocol
@@ -261,13 +269,3 @@ class UpstreamConnection:
             self._transport.abort()
         if handler is not None:
             handler.upstream_failed(sentence)
-
-
-def _reset_on_close(transport: Transport) -> None:
-    """Let the close of a TCP connection be a RST."""
-    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-    if sock is not None and not transport.is_closing():
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-        except OSError:  # the service was faster
-            pass

@@ -13,7 +13,7 @@ _NOT_IN_TARGET: Final = CONTROLS + b"\t #"
 
 
 class RequestHead:
-    """A checked request head. `fields` and `connection_tokens` are shared between equal heads: do not change them."""
+    """A checked request head. Its `section` is shared between equal heads: do not change it."""
 
     __slots__ = (
         "chunked",
@@ -47,11 +47,6 @@ class RequestHead:
     def fields(self) -> Fields:
         """All fields as received, in order."""
         return self.section.fields
-
-    @property
-    def connection_tokens(self) -> tuple[bytes, ...]:
-        """Lower-case names that Connection nominates, other than close, keep-alive and upgrade."""
-        return self.section.nominated
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method!r} {self.target!r} HTTP/1.{self.minor_version}>"
@@ -108,10 +103,6 @@ class ResponseHead:
     def fields(self) -> Fields:
         """All fields as received, in order."""
         return self.section.fields
-
-    @property
-    def connection_tokens(self) -> tuple[bytes, ...]:
-        return self.section.nominated
 
     @property
     def keep_alive_timeout_s(self) -> int | None:

@@ -46,11 +46,6 @@ class MessageParser:
         """Bytes held that no event has given out."""
         return len(self._buffer)
 
-    @property
-    def in_head(self) -> bool:
-        """Whether a head has begun and not ended: the caller's clock for half heads runs while this holds."""
-        return self._state == HEAD and len(self._buffer) > 0
-
     def receive_data(self, data: bytes) -> None:
         """Take bytes in; call next_event until it gives None."""
         if self._state != FAILED:

@@ -5,10 +5,10 @@ Rule: what the peer makes us answer is bounded; the receiver hears of the end on
 """
 
 import asyncio
-import socket
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
-from terratunnel.mux.link import NOTSENT_LOWAT_BYTES, WRITE_HIGH_BYTES, WRITE_LOW_BYTES, LinkReceiver
+from terratunnel.mux.link import WRITE_HIGH_BYTES, WRITE_LOW_BYTES, LinkReceiver
+from terratunnel.mux.sockets import keep_kernel_queue_short
 from terratunnel.mux.wsframes import FrameReader, FrameWriter
 from terratunnel.protocol.frames import MAX_MESSAGE_BYTES
 
@@ -180,11 +180,3 @@ class WebSocketLink:
         self._receiver = None
         if receiver is not None:
             receiver.link_lost(reason)
-
-
-def keep_kernel_queue_short(transport: Transport) -> None:
-    """Let the kernel hold little that is not yet sent, so that small exchanges can overtake bulk (Linux)."""
-    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)

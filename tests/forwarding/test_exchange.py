@@ -10,45 +10,22 @@ from terratunnel.forwarding.pool import UpstreamTimeouts
 from terratunnel.protocol.errors import ResetCode
 from terratunnel.protocol.settings import Settings
 from terratunnel.testing.clock import Clock, clocked, settled
-from terratunnel.testing.services import Caller, Script, ScriptedService
-from terratunnel.testing.streams import StreamRecorder
+from terratunnel.testing.services import Caller, ScriptedService
 from tests.certificates import server_context
-from tests.forwarding.rig import KIB, MIB, OK, Rig, body, finish
-
-END: tuple[object, ...] = ("end", [])
-CUT_SHORT = "The local service closed the connection before its response was complete."
-
-
-def replying(*answers: bytes) -> Script:
-    """A service that answers each request with the next answer, whatever it was; then it closes."""
-
-    async def script(caller: Caller) -> None:
-        for answer in answers:
-            await caller.head()
-            caller.send(answer)
-        await caller.gone()
-
-    return script
-
-
-async def serve_forever(caller: Caller) -> None:
-    """A service that says OK to every request without a body."""
-    async for _ in caller.heads():
-        caller.send(OK)
-
-
-async def silent(caller: Caller) -> None:
-    """A service that reads and never answers."""
-    await caller.gone()
-
-
-def visited(visit: StreamRecorder) -> list[object]:
-    """What the visitor heard, wherever the cuts and the END flag were: heads, body, `("end", trailers)`, reset."""
-    heads = [note[1:] if "interim" in note else note[1] for note in visit.heard if note[0] == "headers"]
-    trailers = [note[1] for note in visit.heard if note[0] == "end"] or [[]]
-    ends = [("end", trailers[0])] if visit.ended else []
-    return [*heads, visit.body, *ends, *[note for note in visit.heard if note[0] == "reset"]]
-
+from tests.forwarding.rig import (
+    CUT_SHORT,
+    END,
+    KIB,
+    MIB,
+    OK,
+    Rig,
+    body,
+    finish,
+    replying,
+    serve_forever,
+    silent,
+    visited,
+)
 
 # ---------------------------------------------------------------------- requests
 

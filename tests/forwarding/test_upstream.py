@@ -1,4 +1,4 @@
-"""Connections to a service and the pool that keeps them, without a forwarder above them."""
+"""Connections to a service, as a pool makes them, without a forwarder above them."""
 
 import asyncio
 import socket
@@ -8,62 +8,12 @@ from typing import Any
 import pytest
 
 from terratunnel.errors import LocalProtocolError
-from terratunnel.forwarding.endpoint import parse_endpoint
-from terratunnel.forwarding.pool import UpstreamPool, UpstreamTimeouts
+from terratunnel.forwarding.pool import UpstreamTimeouts
 from terratunnel.forwarding.upstream import LINGER_S, UpstreamConnection
-from terratunnel.http1.parser import ResponseHead, Trailers
 from terratunnel.testing.clock import Clock, clocked, settled
 from terratunnel.testing.services import Caller, ScriptedService
-from terratunnel.testing.streams import Notes
 from tests.certificates import client_context, server_context
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CUT_SHORT = "The local service closed the connection before its response was complete."
-
-
-class ResponseRecorder(Notes):
-    """An UpstreamHandler that writes down what it hears."""
-
-    def response_head(self, head: ResponseHead) -> None:
-        self.note("head", head.status)
-
-    def response_data(self, data: bytes) -> None:
-        self.note("data", data)
-
-    def response_end(self, trailers: Trailers | None) -> None:
-        self.note("end")
-
-    def upstream_failed(self, sentence: str) -> None:
-        self.note("failed", sentence)
-
-    def upstream_room(self) -> None:
-        self.note("room")
-
-
-async def serve_forever(caller: Caller) -> None:
-    async for _ in caller.heads():
-        caller.send(OK)
-
-
-async def listen(caller: Caller) -> None:
-    await caller.gone()
-
-
-def pool_for(url: str, timeouts: UpstreamTimeouts | None = None, max_idle: int = 128) -> UpstreamPool:
-    loop = asyncio.get_running_loop()
-    return UpstreamPool(parse_endpoint(url), loop.time, timeouts or UpstreamTimeouts(), max_idle=max_idle)
-
-
-async def exchange(connection: UpstreamConnection) -> ResponseRecorder:
-    """A whole exchange on a connection."""
-    recorder = ResponseRecorder()
-    connection.begin(recorder, b"GET")
-    connection.write(GET)
-    connection.request_ended()
-    await recorder.until(lambda: bool({"end", "failed"} & set(recorder.names())))
-    return recorder
-
+from tests.forwarding.rig import CUT_SHORT, GET, OK, ResponseRecorder, exchange, pool_for, serve_forever, silent
 
 # ---------------------------------------------------------------------- endpoints
 
@@ -79,7 +29,7 @@ async def test_localhost_is_found_on_either_family() -> None:
 
 
 async def test_localhost_that_listens_nowhere_is_refused_in_the_words_of_the_first_family() -> None:
-    async with ScriptedService(listen) as service:
+    async with ScriptedService(silent) as service:
         pass
     with pytest.raises(ConnectionRefusedError):
         await pool_for(f"http://localhost:{service.port}").connect()
@@ -139,7 +89,7 @@ async def test_a_tls_service_that_closes_in_the_middle_is_a_cut() -> None:
 
 @clocked
 async def test_a_handshake_that_takes_too_long_is_given_up(clock: Clock) -> None:
-    async with ScriptedService(listen) as service:
+    async with ScriptedService(silent) as service:
         pool = pool_for(service.url.replace("http:", "https:"), UpstreamTimeouts(connect_s=3))
         opening = asyncio.ensure_future(pool.connect())
         while not service.connections:
@@ -162,7 +112,7 @@ class LosingLoop(asyncio.SelectorEventLoop):
 
 def test_a_connection_that_is_gone_before_it_is_had_is_no_connection() -> None:
     async def main() -> None:
-        async with ScriptedService(listen) as service:
+        async with ScriptedService(silent) as service:
             pool = pool_for(service.url)
             with pytest.raises(ConnectionResetError):
                 await pool.connect()
@@ -238,7 +188,7 @@ async def test_a_body_that_was_cut_off_with_a_failing_write_is_no_clean_end() ->
 
 
 async def test_a_connection_that_fails_with_nothing_left_to_read_has_failed() -> None:
-    async with ScriptedService(listen) as service:
+    async with ScriptedService(silent) as service:
         pool = pool_for(service.url)
         connection = await pool.connect()
         recorder = ResponseRecorder()
@@ -279,7 +229,7 @@ async def test_writing_that_resumes_after_the_exchange_tells_nobody() -> None:
 
 
 async def test_a_connection_serves_one_exchange_at_a_time() -> None:
-    async with ScriptedService(listen) as service:
+    async with ScriptedService(silent) as service:
         pool = pool_for(service.url)
         connection = await pool.connect()
         connection.begin(ResponseRecorder(), b"GET")

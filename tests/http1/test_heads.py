@@ -11,7 +11,7 @@ def test_a_request_head_tells_what_the_edge_asks() -> None:
     head = request_head(b"PUT /a HTTP/1.0\r\nHost: A:1\r\nConnection: foo\r\nContent-Length: 3\r\n\r\n")
     assert (head.method, head.target, head.minor_version, head.host) == (b"PUT", b"/a", 0, b"A:1")
     assert (head.content_length, head.chunked, head.has_body, head.keep_alive) == (3, False, True, False)
-    assert (head.upgrade, head.expect_continue, head.connection_tokens) == (None, False, (b"foo",))
+    assert (head.upgrade, head.expect_continue, head.section.nominated) == (None, False, (b"foo",))
     assert head.fields == [(b"Host", b"A:1"), (b"Connection", b"foo"), (b"Content-Length", b"3")]
     assert repr(head) == "<RequestHead b'PUT' b'/a' HTTP/1.0>"
 
@@ -22,7 +22,7 @@ def test_a_response_head_tells_what_the_forwarder_asks() -> None:
     )
     assert (head.status, head.code, head.reason, head.minor_version) == (299, b"299", b"\xe9 x", 1)
     assert (head.content_length, head.chunked, head.until_close, head.has_body) == (3, False, False, True)
-    assert (head.keep_alive, head.keep_alive_timeout_s, head.connection_tokens) == (True, 5, (b"foo",))
+    assert (head.keep_alive, head.keep_alive_timeout_s, head.section.nominated) == (True, 5, (b"foo",))
     assert head.fields[0] == (b"Keep-Alive", b"timeout=5")
     assert repr(head) == "<ResponseHead 299 HTTP/1.1>"
 

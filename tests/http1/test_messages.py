@@ -81,15 +81,14 @@ def test_pipelined_requests_cost_no_more_than_their_number() -> None:
     assert min(seconds_for(16_000) for _ in range(3)) < 100 * min(seconds_for(1_000) for _ in range(3))
 
 
-def test_half_a_head_is_seen_as_one() -> None:
+def test_half_a_head_is_held_until_it_is_whole() -> None:
     parser = RequestParser(HeadLimits())
-    assert not parser.in_head
     parser.receive_data(b"GET / HT")
     assert parser.next_event() is None
-    assert parser.in_head
+    assert (parser.buffered, parser.complete) == (8, False)
     parser.receive_data(b"TP/1.1\r\nHost: a\r\n\r\n")
-    parser.next_event()
-    assert not parser.in_head
+    assert parser.next_event() is not None
+    assert (parser.buffered, parser.complete) == (0, True)
 
 
 def test_nothing_comes_after_a_refusal() -> None:

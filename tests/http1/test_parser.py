@@ -230,13 +230,13 @@ def test_one_empty_line_before_a_request_is_passed_over() -> None:
 
 
 def test_a_request_without_body_is_its_head() -> None:
-    assert request_transcript([GET + b"\r\n"]) == [SIMPLE_GET, ("complete",), ("waiting", False, 0)]
+    assert request_transcript([GET + b"\r\n"]) == [SIMPLE_GET, ("complete",), ("waiting", 0)]
     assert request_transcript([GET + b"Content-Length: 0\r\n\r\n"])[1] == ("complete",)
 
 
 def test_a_body_of_known_length_ends_with_an_event() -> None:
     said = request_transcript([GET + b"Content-Length: 5\r\n\r\nab", b"cde"])
-    assert said[1:] == [("data", b"abcde"), ("end", ()), ("complete",), ("waiting", False, 0)]
+    assert said[1:] == [("data", b"abcde"), ("end", ()), ("complete",), ("waiting", 0)]
 
 
 def test_an_empty_chunked_body_has_an_end() -> None:
@@ -249,9 +249,9 @@ def test_the_next_request_waits_until_it_is_asked_for() -> None:
     parser.receive_data((GET + b"\r\n") * 2)
     assert isinstance(parser.next_event(), RequestHead)
     assert parser.next_event() is None
-    assert (parser.complete, parser.buffered, parser.in_head) == (True, len(GET) + 2, False)
+    assert (parser.complete, parser.buffered) == (True, len(GET) + 2)
     parser.start_next()
-    assert (parser.complete, parser.in_head) == (False, True)
+    assert not parser.complete
     assert isinstance(parser.next_event(), RequestHead)
 
 
@@ -282,7 +282,7 @@ def test_a_remembered_host_is_held_against_each_absolute_target() -> None:
 def test_a_very_long_head_is_read_though_not_remembered() -> None:
     said = request_transcript([padded_get(4000)] * 2)
     assert said[:2] == said[2:4]
-    assert said[-1] == ("waiting", False, 0)
+    assert said[-1] == ("waiting", 0)
 
 
 def test_an_idle_connection_remembers_no_very_long_head() -> None:
@@ -382,7 +382,7 @@ def test_one_connection_carries_one_response_after_the_other() -> None:
         assert head.content_length == len(body)
         assert parser.next_event() == body
         assert isinstance(parser.next_event(), Trailers)
-        assert (parser.complete, parser.unexpected_data, parser.in_head) == (True, False, False)
+        assert (parser.complete, parser.unexpected_data) == (True, False)
 
 
 def test_a_remembered_response_head_is_read_by_the_method_of_its_own_request() -> None:

@@ -49,7 +49,7 @@ def request_transcript(pieces: Iterable[bytes], limits: HeadLimits | None = None
         assert parser.next_event() is None
         assert parser.buffered == 0
         return said
-    said.append(("waiting", parser.in_head, parser.buffered))
+    said.append(("waiting", parser.buffered))
     return said
 
 
@@ -107,4 +107,4 @@ def _write_down(event: Event, said: list[Entry]) -> None:
 
 def _facts(head: RequestHead | ResponseHead) -> Entry:
     framing = (head.content_length, head.chunked, head.has_body, head.keep_alive, head.upgrade)
-    return (tuple(head.fields), framing, head.connection_tokens)
+    return (tuple(head.fields), framing, head.section.nominated)

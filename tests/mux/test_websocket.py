@@ -6,16 +6,12 @@ from typing import cast
 
 import pytest
 
-from terratunnel.mux.link import NOTSENT_LOWAT_BYTES
 from terratunnel.mux.websocket import (
     CLOSE_TIMEOUT_S,
     MAX_CLOSE_WAITS,
-    Transport,
     WebSocketLink,
-    keep_kernel_queue_short,
 )
 from terratunnel.testing.clock import Clock, clocked, settled
-from terratunnel.testing.links import connected_transports
 from terratunnel.testing.streams import ReceiverRecorder
 from tests.mux.rawpeer import RawPeer, linked
 
@@ -257,25 +253,6 @@ async def test_a_peer_that_speaks_has_more_time_to_answer_a_close_but_not_for_ev
     await settled()
     await clock.advance(CLOSE_TIMEOUT_S)
     assert receiver.names()[-1] == "lost"
-
-
-async def test_the_kernel_is_told_to_hold_little() -> None:
-    server, agent = await connected_transports()
-    keep_kernel_queue_short(cast(Transport, agent))
-    sock: socket.socket = agent.get_extra_info("socket")
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if option is not None:
-        assert sock.getsockopt(socket.IPPROTO_TCP, option) == NOTSENT_LOWAT_BYTES
-    server.abort()
-    agent.abort()
-
-
-async def test_a_socket_that_is_not_tcp_is_left_alone() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX)
-    transport, _ = await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, sock=ours)
-    keep_kernel_queue_short(cast(Transport, transport))
-    transport.abort()
-    theirs.close()
 
 
 def buffered(link: WebSocketLink) -> int:

@@ -4,12 +4,10 @@ Made by the listener. It parses each byte once, keeps the visitor's pace, and en
 and idleness have limits.
 """
 
-import socket
-import struct
-import sys
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from terratunnel.http1.parser import BadMessage, RequestHead, RequestParser
+from terratunnel.mux.sockets import TCP_CLOSE, TCP_CLOSE_WAIT, UNKNOWN_STATE, keep_alive, reset_on_close, tcp_state
 from terratunnel.server.edge.exchange import Exchange
 from terratunnel.server.edge.responses import error_response, whole_response
 
@@ -21,10 +19,6 @@ WRITE_HIGH_BYTES: Final = 262_144
 WRITE_LOW_BYTES: Final = 65_536
 # Requests sent ahead of their turn (pipelining) wait in the parser up to this size, then in the kernel.
 MAX_PIPELINED_BYTES: Final = 65_536
-# States in TCP_INFO (Linux, tcp_states.h): reset, and closed by the other side.
-_TCP_CLOSE: Final = 7
-_TCP_CLOSE_WAIT: Final = 8
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, which no visitor takes for an end
 
 
 class Transport(Protocol):
@@ -226,7 +220,8 @@ class VisitorConnection:
 
     def hand_on_early_bytes(self, exchange: Exchange) -> None:
         """The connection has become opaque: what came before the 101 belongs to the other protocol."""
-        self._keep_alive()
+        if self._transport is not None:
+            keep_alive(self._transport)
         if self._parser.buffered:
             exchange.request_data(self._parser.take_buffered())
         if not exchange.reading_paused:
@@ -238,12 +233,7 @@ class VisitorConnection:
         transport = self._transport
         if transport is None:
             return
-        sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-        if sock is not None and not transport.is_closing():
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            except OSError:  # the visitor was faster
-                pass
+        reset_on_close(transport)
         transport.abort()
 
     def log_exchange(self, exchange: Exchange) -> None:
@@ -294,22 +284,10 @@ class VisitorConnection:
 
     # ------------------------------------------------------------------ private
 
-    def _keep_alive(self) -> None:
-        """Let the kernel find out whether the visitor of a connection that may idle for days is still there."""
-        sock = cast("socket.socket | None", self._transport.get_extra_info("socket")) if self._transport else None
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
     def _has_left(self, exchange: Exchange) -> bool:
         """Whether the visitor has closed while nothing is read from it, which no event tells of. Linux knows."""
-        transport = self._transport
-        if sys.platform != "linux" or transport is None or transport.is_closing():
-            return False
-        sock = cast("socket.socket | None", transport.get_extra_info("socket"))
-        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-            return False
-        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        return state == _TCP_CLOSE or (state == _TCP_CLOSE_WAIT and not exchange.opaque)
+        state = tcp_state(self._transport) if self._transport is not None else UNKNOWN_STATE
+        return state == TCP_CLOSE or (state == TCP_CLOSE_WAIT and not exchange.opaque)
 
     @property
     def _unwritten(self) -> int:

@@ -6,12 +6,14 @@ Rule: it needs root and `ip`, changes nothing but what it made, and nothing leav
 import os
 import shutil
 import subprocess
+from ipaddress import ip_address
 from typing import Final
 
 AVAILABLE: Final = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("ip") is not None
-# RFC 2544: addresses for measurements between devices, which are nobody's.
-HERE: Final = "198.18.77.1"
-_THERE: Final = "198.18.77.2"
+# 198.18.0.0/15, which is nobody's (RFC 2544), has a subnet of four addresses for each process that may run the tests.
+_SUBNET: Final = ip_address("198.18.0.0") + 4 * (os.getpid() % 32_768)
+HERE: Final = str(_SUBNET + 1)
+_THERE: Final = str(_SUBNET + 2)
 
 
 class OtherHost:
