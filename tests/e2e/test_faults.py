@@ -258,7 +258,9 @@ def test_a_client_that_is_told_to_end_finishes_what_is_in_flight(lab: Lab) -> No
 
 TUNNELS = 4
 VISITORS = 3
-REQUESTS = 17  # of each visitor: 204 in all
+SERVED = 10  # of each visitor at least: 120 in all
+CUTS = 3  # of each link at least
+ATTEMPTS = 5_000  # of a visitor at most; a failed one takes about a millisecond
 
 
 class Counting:
@@ -292,32 +294,35 @@ def test_no_request_reaches_the_service_twice_while_links_are_cut_at_random_mome
         for relay in relays:
             relay.begin_to_cut()
         visits = [
-            in_background(visit_often, tunnel, answers, b"/%d/%d" % (number, visitor))
-            for number, tunnel in enumerate(tunnels)
+            in_background(visit_often, tunnel, relay, answers, b"/%d/%d" % (number, visitor))
+            for number, (tunnel, relay) in enumerate(zip(tunnels, relays, strict=True))
             for visitor in range(VISITORS)
         ]
         for visit in visits:
-            visit.result(50)
-        assert min(relay.cuts for relay in relays) >= 3
-    assert len(answers) == TUNNELS * VISITORS * REQUESTS
+            assert visit.result(90) >= SERVED
+        assert min(relay.cuts for relay in relays) >= CUTS
     assert max(counting.seen.values()) == 1
     served = {target for target, response in answers.items() if response is not None and response.status == 200}
     assert served <= set(counting.seen)
-    assert len(served) > len(answers) / 3
     failed = [response for response in answers.values() if response is not None and response.status != 200]
     assert {response.status for response in failed} <= {502, 503}
 
 
-def visit_often(tunnel: Tunnel, answers: dict[bytes, Message | None], name: bytes) -> None:
-    """Ask for many things, each once. A visitor who was not served waits until the client is back."""
-    for number in range(REQUESTS):
+def visit_often(tunnel: Tunnel, relay: CuttingRelay, answers: dict[bytes, Message | None], name: bytes) -> int:
+    """Ask for many things, each once; how many were served. Who was not served waits until the client is back."""
+    served = 0
+    for number in range(ATTEMPTS):
+        if served >= SERVED and relay.cuts >= CUTS:
+            break
         target = b"%b/%d" % (name, number)
         body = target * 200
         answer = answers[target] = ask_once(tunnel, body, target)
         if answer is not None and answer.status == 200:
             assert answer.body == body
+            served += 1
         else:
             until_online(tunnel.client)
+    return served
 
 
 def ask_once(tunnel: Tunnel, body: bytes, target: bytes) -> Message | None:
