@@ -15,6 +15,7 @@ from terratunnel.server.storage.tunnels import Tunnels
 
 CHECK_EVERY_S: Final = 0.4
 LEARN_EVERY_S: Final = 2.0
+REVIEW_EVERY_S: Final = 10.0  # of all names, in batches between which everything else goes on
 BATCH: Final = 500
 
 
@@ -37,7 +38,7 @@ def end_route(route: Route, reason: str) -> None:
 
 
 class LiveWatch:
-    """Looks after what other processes change: keys of live links, and new names. `start`, then `close`."""
+    """Looks after what other processes change: keys of live links, and names. `start`, then `close`."""
 
     def __init__(self, routes: RouteTable, database: Database, keys: KeyAuthenticator) -> None:
         self._routes = routes
@@ -47,16 +48,19 @@ class LiveWatch:
         self._requests: dict[str, int] = {}  # by connection, at the last look
         self._key_watch = Periodic("key_watch", CHECK_EVERY_S, self.check_keys)
         self._name_watch = Periodic("name_watch", LEARN_EVERY_S, self.learn_names)
+        self._name_review = Periodic("name_review", REVIEW_EVERY_S, self.review_names)
 
     def start(self) -> None:
         """Begin to watch."""
         self._key_watch.start()
         self._name_watch.start()
+        self._name_review.start()
 
     async def close(self) -> None:
         """Stop watching."""
         await self._key_watch.close()
         await self._name_watch.close()
+        await self._name_review.close()
 
     async def check_keys(self) -> None:
         """End the links whose keys have ended. Raises StorageUnavailable; then every link lives on."""
@@ -70,14 +74,27 @@ class LiveWatch:
                     end_route(route, ended[key_id])
 
     async def learn_names(self) -> None:
-        """Learn which names somebody has: they are answered 502 while nobody is connected, not 404."""
+        """Learn the names of new tunnels: they are answered 502 while nobody is connected, not 404."""
+        await self._read_names(self._last_tunnel_id)
+
+    async def review_names(self) -> None:
+        """Read all names: one that is gone is 404 from now on, and one that was committed late is found."""
+        before = self._routes.reserved()
+        for name in before - await self._read_names(0):
+            self._routes.unlearn(name)
+
+    async def _read_names(self, after: int) -> set[str]:
+        names = set[str]()
         while True:
             async with self._database.reading() as session:
-                found = await Tunnels(session).names_after(self._last_tunnel_id, BATCH)
-            for self._last_tunnel_id, subdomain in found:
-                self._routes.learn(f"{subdomain}.{self._routes.domain}")
+                found = await Tunnels(session).names_after(after, BATCH)
+            for after, subdomain in found:
+                name = f"{subdomain}.{self._routes.domain}"
+                self._routes.learn(name)
+                names.add(name)
+            self._last_tunnel_id = max(self._last_tunnel_id, after)
             if len(found) < BATCH:
-                return
+                return names
 
     async def _ended(self, key_ids: list[int]) -> dict[int, str]:
         async with self._database.reading() as session:

@@ -92,7 +92,7 @@ class RouteTable:
         self.domain: str = domain
         self._routes: dict[str, Route] = {}
         self._leaving: set[Route] = set()
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, bool] = OrderedDict()  # whether it is an account's
         self._spellings: dict[bytes, str] = {}
 
     def __len__(self) -> int:
@@ -145,15 +145,23 @@ class RouteTable:
         self._routes[route.hostname] = route
         if before is not None:
             self._leaving.add(before)
-        self.learn(route.hostname)
+        self.learn(route.hostname, reserved=route.tunnel_id is not None)
         return before
 
-    def learn(self, name: str) -> None:
-        """Note that a host name belongs to somebody, connected or not."""
-        self._known[name] = None
+    def reserved(self) -> set[str]:
+        """Return the known host names that are accounts', connected or not."""
+        return {name for name, reserved in self._known.items() if reserved}
+
+    def learn(self, name: str, reserved: bool = True) -> None:
+        """Note that a host name is somebody's: reserved for an account, or used by whoever is connected."""
+        self._known[name] = reserved
         self._known.move_to_end(name)
         if len(self._known) > MAX_KNOWN_NAMES:
             self._known.popitem(last=False)
+
+    def unlearn(self, name: str) -> None:
+        """Note that a host name is nobody's any more."""
+        self._known.pop(name, None)
 
     def remove(self, connection: MuxConnection) -> Route | None:
         """Remove the route of this very connection; a newer one of the same name stays."""

@@ -21,9 +21,10 @@ from terratunnel.server.config import AccountsConfig, ServerConfig
 from terratunnel.server.live import CHECK_EVERY_S
 from terratunnel.server.storage.engine import Database
 from terratunnel.server.storage.models import ApiKey
+from terratunnel.server.storage.tunnels import Tunnels
 from terratunnel.server.tunnels import Accounts, NewKey
 from terratunnel.testing.clock import turns
-from terratunnel.testing.databases import Databases
+from terratunnel.testing.databases import Databases, PostgresCluster
 from tests.server.desk import ADMIN, ALICE, BOB
 from tests.server.lab import KEYS, Agent, Lab, answer, begin, running
 
@@ -263,6 +264,34 @@ async def test_a_name_that_exists_is_502_and_any_other_404(databases: Databases)
         for name, status in ((tunnel.subdomain, 502), (new.subdomain, 502), ("nobodys", 404)):
             visitor.get(host=f"{name}.localhost".encode())
             assert (await visitor.response()).status == status
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_the_name_of_a_tunnel_that_was_deleted_is_404(elsewhere: bool, databases: Databases) -> None:
+    async with office(databases) as at:
+        made, agent = await at.connected()
+        kept = (await at.accounts.tunnels_of(at.root))[0].tunnel
+        since = time.monotonic()
+        await (at.elsewhere if elsewhere else at.accounts).delete_tunnel(at.root, made.tunnel.id)
+        await cut_off(agent, since)
+        await at.server._accounts._watch.review_names()
+        visitor = await at.visit()
+        for name, status in ((made.tunnel.subdomain, 404), (kept.subdomain, 502)):
+            visitor.get(host=f"{name}.localhost".encode())
+            assert (await visitor.response()).status == status
+
+
+async def test_a_name_that_is_committed_after_a_later_one_is_found(postgres: PostgresCluster) -> None:
+    async with office(postgres) as at:
+        watch, database = at.server._accounts._watch, at.server.services.database
+        async with database.session() as early:
+            await Tunnels(early).create(at.root.id, "early")
+            await at.elsewhere.create_tunnel(at.root)
+            await watch.learn_names()
+        await watch.learn_names()
+        assert not at.server.routes.is_known("early.localhost")
+        await watch.review_names()
+        assert at.server.routes.is_known("early.localhost")
 
 
 def test_the_watch_looks_often_enough() -> None:

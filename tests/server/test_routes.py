@@ -96,6 +96,24 @@ async def test_a_name_stays_known_when_its_route_is_gone() -> None:
     assert table.find("app.example.com") is None
 
 
+async def test_a_name_that_is_nobodys_any_more_is_not_known() -> None:
+    table = RouteTable("example.com")
+    table.learn("app.example.com")
+    for _ in range(2):
+        table.unlearn("app.example.com")
+        assert not table.is_known("app.example.com")
+
+
+async def test_names_of_accounts_are_told_from_those_that_were_online_only() -> None:
+    table = RouteTable("example.com")
+    connected = a_route("connected")
+    connected.tunnel_id = 7
+    table.add(connected)
+    table.add(a_route("anonymous"))
+    table.learn("reserved.example.com")
+    assert table.reserved() == {"connected.example.com", "reserved.example.com"}
+
+
 async def test_known_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "MAX_KNOWN_NAMES", 3)
     table = RouteTable("example.com")
