@@ -70,6 +70,12 @@ class Tunnels:
         await self.release([tunnel.subdomain])
         await self._session.execute(delete(ApiKey).where(ApiKey.tunnel_id == tunnel_id))
         await self._session.execute(delete(Tunnel).where(Tunnel.id == tunnel_id))
+        first = select(Tunnel.subdomain).where(Tunnel.user_id == tunnel.user_id).order_by(Tunnel.id).limit(1)
+        await self._session.execute(
+            update(User)
+            .where(User.id == tunnel.user_id, User.tunnel_subdomain == tunnel.subdomain)
+            .values(tunnel_subdomain=first.scalar_subquery())
+        )
         return tunnel.subdomain
 
     async def release(self, subdomains: list[str]) -> None:
@@ -79,9 +85,6 @@ class Tunnels:
             again = update(ReleasedName).where(ReleasedName.subdomain == subdomain).values(released_at=now)
             if not await self._session.change(again):
                 await self._session.insert_missing(ReleasedName, {"subdomain": subdomain, "released_at": now})
-        await self._session.execute(
-            update(User).where(User.tunnel_subdomain.in_(subdomains)).values(tunnel_subdomain=None)
-        )
 
     async def is_quarantined(self, subdomain: str, now: datetime | None = None) -> bool:
         """Whether a name was released too short a time ago to be given to anybody."""
@@ -104,6 +107,8 @@ class Tunnels:
         return [(tunnel, user) for tunnel, user in await self._session.execute(query)]
 
     async def names_after(self, tunnel_id: int, count: int) -> list[tuple[int, str]]:
-        """Return the ids and names of the next tunnels after an id: how a server learns of new ones."""
+        """Return the ids and names of the next tunnels after an id. Postgres gives ids out before it commits, so one
+        that is lower than those seen may still come.
+        """
         query = select(Tunnel.id, Tunnel.subdomain).where(Tunnel.id > tunnel_id).order_by(Tunnel.id).limit(count)
         return [(number, subdomain) for number, subdomain in await self._session.execute(query)]

@@ -80,15 +80,15 @@ async def test_a_tunnel_of_nobody_is_a_bug(database: Database) -> None:
             await create(database, User(id=99), "nobody-s")
 
 
-async def test_the_user_s_row_names_the_first_tunnel(database: Database) -> None:
+async def test_the_user_s_row_names_the_first_tunnel_there_is(database: Database) -> None:
     async with database:
         user = await new_user(database)
-        first = await create(database, user, "first")
-        await create(database, user, "second")
+        first, second, third = [await create(database, user, name) for name in ("first", "second", "third")]
         assert await first_subdomain(database, user) == "first"
-        async with database.session() as session:
-            await Tunnels(session).delete(first.id)
-        assert await first_subdomain(database, user) is None
+        for gone, left in ((third, "first"), (first, "second"), (second, None)):
+            async with database.session() as session:
+                await Tunnels(session).delete(gone.id)
+            assert await first_subdomain(database, user) == left
 
 
 async def test_a_deleted_tunnel_takes_its_keys_along_and_leaves_its_name_in_quarantine(
