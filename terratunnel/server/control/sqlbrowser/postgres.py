@@ -25,6 +25,7 @@ from terratunnel.server.storage.models import Base
 
 AT_ONCE: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
+END_TIMEOUT_S: Final = 0.5
 SETTINGS: Final = {
     "application_name": "terratunnel query box",
     "timezone": "UTC",
@@ -68,7 +69,7 @@ class PostgresQueries:
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 raise QueryRefused(_sentence_of(error)) from error
             finally:
-                connection.terminate()  # no clean end: a statement may still run, and nothing is to be kept
+                await _end(connection)
 
     async def _connected(self) -> Any:
         async with self._preparing:
@@ -164,6 +165,17 @@ async def _run(connection: Any, sql: str) -> Answer:
         rows.append([answers.cell(value) for value in record])
         left -= answers.size_of(rows[-1])
     return Answer(columns, rows)
+
+
+async def _end(connection: Any) -> None:
+    """End a connection, and first a statement that still runs on it: one that has set its own `statement_timeout`
+    would run for ever. Nothing of the transaction is kept.
+    """
+    try:
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await connection.close()  # it waits for the cancelling that the end of our time has begun
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        connection.terminate()
 
 
 def _bounded(sql: str, types: Sequence[Any]) -> str:

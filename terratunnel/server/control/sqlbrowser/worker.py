@@ -6,6 +6,7 @@ and both end it after its time. The request is JSON on stdin, the answer is JSON
 
 import json
 import math
+import re
 import signal
 import sqlite3
 import sys
@@ -31,6 +32,10 @@ MEMORY_BYTES = 400_000_000
 # Of one value, and so of what one step of a query can take long over; the longest in our tables are user agents.
 MAX_VALUE_BYTES = 100_000
 STEPS_BETWEEN_CHECKS = 1_000
+# SQLite asks the authorizer about no column that a join names by USING or NATURAL, and a FULL JOIN shows those columns.
+UNASKED = re.compile(r"(?<![a-z0-9_$])(?:using|natural)(?![a-z0-9_$])", re.ASCII | re.IGNORECASE)
+# What holds no keyword, read as SQLite reads it (sqlite.org/lang_keywords.html, sqlite.org/lang_comment.html).
+QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*\]|--[^\n]*|/\*.*?(?:\*/|$)""", re.DOTALL)
 GRACE_S = 0.05
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
@@ -77,6 +82,8 @@ def confine() -> None:
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:
     """Open the file, lock the connection down, and run the query."""
+    if UNASKED.search(QUOTED.sub(" ", request["sql"])):
+        raise ValueError("The query box takes no NATURAL JOIN and no USING; write the join as: JOIN … ON a.id = b.id.")
     connection = sqlite3.connect(request["uri"], uri=True, timeout=0.5, isolation_level=None)
     connection.text_factory = lambda data: data.decode("utf-8", "replace")
     connection.execute("PRAGMA query_only=ON")
@@ -96,9 +103,12 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def readable_tables(connection: sqlite3.Connection) -> frozenset[str]:
-    """Return the tables that may be read: those of the file, and the list of them; no virtual ones."""
+    """Return the tables that may be read: those of the file, and the list of them; no virtual ones, and none of
+    SQLite's own, because its statistics hold samples of what is indexed.
+    """
     query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND sql NOT LIKE 'create virtual%'"
-    return frozenset({row[0].lower() for row in connection.execute(query)} | {"sqlite_master"})
+    names = {row[0].lower() for row in connection.execute(query)}
+    return frozenset({name for name in names if not name.startswith("sqlite_")} | {"sqlite_master"})
 
 
 def authorizer(tables: frozenset[str], secrets: frozenset[str]) -> Callable[..., int]:

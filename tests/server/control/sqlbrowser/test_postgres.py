@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import text
 
 from terratunnel.server.control.sqlbrowser.answers import MAX_CELL_CHARS, BrowserUnavailable, QueryRefused
 from terratunnel.server.control.sqlbrowser.postgres import PostgresQueries
@@ -60,6 +61,24 @@ async def test_rows_are_bounded(postgres: PostgresCluster) -> None:
         assert (len(answer.rows), answer.truncated) == (500, True)
         wide = await queries_on(database).query("SELECT repeat('x', 2000) FROM generate_series(1, 9000)")
         assert wide.truncated
+
+
+ACTIVE = "SELECT query FROM pg_stat_activity WHERE application_name = 'terratunnel query box' AND state = 'active'"
+
+
+@pytest.mark.parametrize("forever", ["pg_sleep(99)::text", "(SELECT count(*) FROM generate_series(1, 1e12))::text"])
+async def test_a_query_that_lifts_its_own_time_limit_is_stopped_in_the_database_as_well(
+    postgres: PostgresCluster, forever: str
+) -> None:
+    """The limit is set in the first rows that are fetched, and holds for the next ones."""
+    lifted = (
+        "SELECT set_config('statement_timeout', '0', false), CASE WHEN n > 60 THEN {} END FROM generate_series(1, 99) n"
+    )
+    async with filled(Database(postgres.new())) as database:
+        with pytest.raises(QueryRefused, match="took longer"):
+            await queries_on(database).query(lifted.format(forever))
+        async with database.reading() as session:
+            assert (await session.execute(text(ACTIVE))).all() == []
 
 
 async def test_two_nodes_use_one_database(postgres: PostgresCluster) -> None:

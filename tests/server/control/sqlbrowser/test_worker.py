@@ -1,8 +1,10 @@
 """The process that runs one query: what it may do, whatever it is asked. Here it is run as the parent runs it."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,7 @@ def test_a_select_is_answered(path: Path) -> None:
         "SELECT json_extract(additional_data, '$.reason') FROM tunnel_audit_log",
         "SELECT date('now'), strftime('%Y', created_at), row_number() OVER (ORDER BY id) FROM users",
         "SELECT name, sql FROM sqlite_master",
+        "SELECT 'using', 1 AS \"natural\", 2 AS [using], 3 AS using_it -- NATURAL\n/* USING */ FROM users",
     ],
 )
 def test_what_people_ask_works(path: Path, sql: str) -> None:
@@ -78,12 +81,23 @@ def test_a_text_that_is_none_is_shown_as_far_as_it_goes(path: Path) -> None:
         ("SELECT load_extension('x')", "The query box only reads"),
         ("SELECT * FROM sqlite_dbpage", "no such table: sqlite_dbpage"),
         ("SELECT * FROM pragma_database_list", "The query box only reads"),
+        ("SELECT 1 FROM users AS a JOIN users AS b USING (id)", "write the join as: JOIN … ON a.id = b.id."),
+        ("SELECT 1 FROM users NATURAL JOIN tunnels", "write the join as: JOIN … ON a.id = b.id."),
     ],
 )
 def test_a_query_that_cannot_be_run_is_refused_with_a_sentence(path: Path, sql: str, sentence: str) -> None:
     error = ask(path, sql)["error"]
     assert isinstance(error, str)
     assert sentence in error or "only reads" in error
+
+
+def test_samples_that_sqlite_has_taken_of_an_index_are_not_read(path: Path) -> None:
+    """ANALYZE takes them, where SQLite is built with STAT4."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("CREATE TABLE sqlite_stat4 (tbl, idx, sample)")
+        connection.execute("INSERT INTO sqlite_stat4 VALUES ('api_keys', 'uq_api_keys_key_hash', 'a secret')")
+    assert "only reads" in str(ask(path, "SELECT sample FROM sqlite_stat4")["error"])
 
 
 def test_a_query_that_runs_on_is_stopped(path: Path) -> None:
