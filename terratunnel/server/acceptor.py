@@ -148,7 +148,8 @@ class Acceptor:
             return
         except Exception:
             log.exception("authenticator_failed")
-            exchange.fail(503, "The server cannot check keys at the moment; try again.", [b"Retry-After", b"2"])
+            refusal = Refused(503, "The server cannot check keys at the moment; try again.")
+            self._refuse(exchange, credentials, refusal)
             return
         if self.draining:  # since it was asked
             exchange.fail(503, _RESTARTING, [b"Retry-After", b"1"])
@@ -157,10 +158,16 @@ class Acceptor:
 
     def _refuse(self, exchange: Asking, credentials: Credentials, refusal: Refused) -> None:
         log.info("agent_refused address=%s status=%s reason=%s", credentials.address, refusal.status, refusal.message)
+        whose = refusal.whose
         self._audit.record(
             Event.REFUSED,
             origin=Origin(credentials.address, credentials.user_agent),
+            subdomain=whose.name,
+            hostname=self._hostname_of(whose.name) if whose.name else "",
             local_endpoint=credentials.local_endpoint,
+            user_id=whose.user_id,
+            username=whose.username or None,
+            api_key_id=whose.key_id,
             details={"status": refusal.status, "reason": refusal.message},
         )
         exchange.fail(refusal.status, refusal.message, _REFUSAL_FIELDS.get(refusal.status))

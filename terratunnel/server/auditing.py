@@ -3,6 +3,7 @@
 Rule: `record` is quick and never fails; while the database is away events wait, up to a bound that is named here.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -63,7 +64,7 @@ _REPEATABLE: Final = frozenset((Event.REFUSED, Event.LOGIN_FAILED))
 
 @dataclass
 class _Repeater:
-    """Rows of one address and kind that were not written since the first one."""
+    """Rows of one kind, address and key that were not written since the first one."""
 
     since: float
     last: AuditRow
@@ -78,7 +79,8 @@ class AuditLog:
         self._retention_days = retention_days
         self._clock = clock
         self._waiting: deque[AuditRow] = deque()
-        self._repeaters: dict[tuple[str, str], _Repeater] = {}
+        self._storing = asyncio.Lock()
+        self._repeaters: dict[tuple[str, str, int | None], _Repeater] = {}
         self._lost = 0
         self._writer = Periodic("audit_write", WRITE_EVERY_S, self.flush)
         self._purger = Periodic("audit_purge", PURGE_EVERY_S, self.purge)
@@ -121,7 +123,10 @@ class AuditLog:
         api_key_id: int | None = None,
         details: Mapping[str, object] | None = None,
     ) -> None:
-        """Note what happened. `actor` is who did it; `user_id` and `username` are for what no Actor did."""
+        """Note what happened. `actor` is who did it; `user_id` and `username` are for what no Actor did.
+
+        `api_key_id` is the key that it is about; without one it is that of the actor.
+        """
         where = origin or (actor.origin if actor is not None else Origin())
         if actor is not None:
             user_id = actor.id if actor.id != OPERATOR_ID else None
@@ -146,15 +151,16 @@ class AuditLog:
 
     async def flush(self) -> None:
         """Store what waits, in order. Raises StorageUnavailable; then it waits on."""
-        self._tell_repeaters()
-        while self._waiting:
-            batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
-            await self._store(batch)
-            for _ in batch:
-                self._waiting.popleft()
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            self.record(Event.EVENTS_LOST, details={"count": lost})
+        async with self._storing:
+            self._tell_repeaters()
+            while self._waiting:
+                batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
+                await self._store(batch)
+                for _ in batch:
+                    self._waiting.popleft()
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                self.record(Event.EVENTS_LOST, details={"count": lost})
 
     async def purge(self) -> None:
         """Delete what is older than the retention. Raises StorageUnavailable."""
@@ -187,9 +193,9 @@ class AuditLog:
 
     def _repeats(self, row: AuditRow) -> bool:
         """Whether the like of it was written within the last minute; then it is counted for the next row."""
-        key = (row.event_type, row.client_ip or "")
+        key = (row.event_type, row.client_ip or "", row.api_key_id)
         if key not in self._repeaters and len(self._repeaters) >= MAX_REPEATERS:
-            key = (row.event_type, "")
+            key = (row.event_type, "", None)
         repeater = self._repeaters.get(key)
         if repeater is None:
             self._repeaters[key] = _Repeater(self._clock(), row)

@@ -264,8 +264,7 @@ class Accounts:
 
     def key_was_made(self, actor: Actor, made: NewKey) -> None:
         """Tell the audit log, and whoever is connected with the key that was replaced."""
-        details = {"new_key_id": made.api_key.id, "key_prefix": made.prefix}
-        self._audit.record(Event.KEY_ROTATED, actor, subdomain=made.tunnel.subdomain, details=details)
+        self._record(Event.KEY_ROTATED, actor, made.tunnel.subdomain, made.api_key)
         self._end_link(made.tunnel.subdomain, None, "a new key has replaced it")
 
     async def revoke_key(self, actor: Actor, key_id: int) -> None:
@@ -278,12 +277,16 @@ class Accounts:
             ended = await ApiKeys(session).deactivate(key_id)
         subdomain = tunnel.subdomain if tunnel is not None else ""
         if ended:
-            details = {"key_id": key_id, "key_prefix": key.key_prefix}
-            self._audit.record(Event.KEY_REVOKED, actor, subdomain=subdomain, details=details)
+            self._record(Event.KEY_REVOKED, actor, subdomain, key)
         if subdomain:
             self._end_link(subdomain, key_id, f"by {actor.username}")
 
     # ------------------------------------------------------------------ private
+
+    def _record(self, event: Event, actor: Actor, subdomain: str, key: ApiKey) -> None:
+        """Note what was done to a key, and with which other key, if with any."""
+        details = {"key_prefix": key.key_prefix} | ({"by_key_id": actor.key_id} if actor.key_id is not None else {})
+        self._audit.record(event, actor, subdomain=subdomain, api_key_id=key.id, details=details)
 
     async def _first_tunnel(self, session: Session, user: User) -> Tunnel | None:
         await Users(session).lock(user.id)

@@ -128,6 +128,7 @@ async def test_an_authenticator_that_fails_is_503_and_its_fault_is_logged(caplog
             await lab.open()
         assert refused.value.status == 503
         assert "database" not in refused.value.message
+        assert [row.event_type for row in await audited(lab)] == ["refused"]
     assert "the database is away" in caplog.text
 
 

@@ -1,5 +1,6 @@
 """The audit log: nothing is lost, nothing waits for it, and nobody fills the disk with it."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -56,6 +57,14 @@ async def test_events_are_stored_in_their_order_however_many(desk: Desk) -> None
         assert [row.subdomain for row in rows] == [f"n{number}" for number in range(2 * BATCH + 1)]
 
 
+async def test_two_who_store_at_once_store_each_event_once(desk: Desk) -> None:
+    async with desk:
+        for number in range(BATCH + 1):
+            desk.audit.record(Event.CONNECT, subdomain=f"n{number}")
+        await asyncio.gather(desk.audit.flush(), desk.audit.flush())
+        assert [row.subdomain for row in await stored(desk.database)] == [f"n{number}" for number in range(BATCH + 1)]
+
+
 async def test_what_strangers_send_is_cut_and_made_storable(desk: Desk) -> None:
     async with desk:
         desk.audit.record(
@@ -93,6 +102,17 @@ async def test_the_first_refusal_is_stored_and_those_of_its_minute_are_counted(d
         assert await desk.details() == {"reason": "no key", "times": 499}
         knock(desk, "192.0.2.1")
         assert len(await desk.audited()) == 4
+
+
+async def test_refusals_of_two_keys_from_one_address_are_both_stored(desk: Desk) -> None:
+    async with desk:
+        alice = await desk.user(ALICE)
+        tunnel_id = await desk.tunnel_id(alice)
+        keys = [(await desk.accounts.rotate_key(alice, tunnel_id)).api_key.id for _ in range(2)]
+        for key in (*keys, *keys):
+            desk.audit.record(Event.REFUSED, origin=HERE, api_key_id=key)
+        rows = [row for row in await desk.audited() if row.event_type == "refused"]
+        assert [row.api_key_id for row in rows] == keys
 
 
 async def test_more_addresses_than_we_remember_are_counted_together(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from terratunnel.server.actors import OPERATOR, Actor
 from terratunnel.server.auditing import AuditLog
 from terratunnel.server.config import AccountsConfig, ServerConfig
 from terratunnel.server.live import CHECK_EVERY_S
+from terratunnel.server.storage.audit import Audit, AuditFilters
 from terratunnel.server.storage.engine import Database
 from terratunnel.server.storage.models import ApiKey
 from terratunnel.server.storage.tunnels import Tunnels
@@ -101,6 +102,20 @@ async def test_a_new_key_cuts_the_client_of_the_old_one_off_and_takes_its_own(da
             await at.agent(old.plain)
         assert refused.value.status == 401
         await at.agent(new.plain)
+
+
+async def test_a_refusal_is_audited_with_whose_the_key_is(databases: Databases) -> None:
+    async with office(databases) as at:
+        made = await at.new_key()
+        await at.accounts.revoke_key(at.alice, made.api_key.id)
+        with pytest.raises(HandshakeRefused):
+            await at.agent(made.plain)
+        await at.server.services.audit.flush()
+        async with at.server.services.database.reading() as session:
+            (row,) = (await Audit(session).list(AuditFilters(event_type="refused"))).rows
+        assert (row.user_id, row.username, row.api_key_id) == (at.alice.id, "alice", made.api_key.id)
+        subdomain = made.tunnel.subdomain
+        assert (row.subdomain, row.hostname, row.client_ip) == (subdomain, f"{subdomain}.localhost", "127.0.0.1")
 
 
 async def test_a_revoked_key_cuts_its_client_off(databases: Databases) -> None:

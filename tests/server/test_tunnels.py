@@ -228,7 +228,20 @@ async def test_a_revoked_key_ends_its_own_link_only(desk: Desk) -> None:
         await desk.accounts.revoke_key(alice, made.api_key.id)
         assert desk.ended == [(made.tunnel.subdomain, made.api_key.id, "by alice")]
         assert [key.is_active for key in await desk.accounts.keys_of(alice)] == [False]
-        assert await desk.details() == {"key_id": made.api_key.id, "key_prefix": made.prefix}
+        row = (await desk.audited())[-1]
+        assert (row.event_type, row.username, row.api_key_id) == ("key_revoked", "alice", made.api_key.id)
+        assert await desk.details() == {"key_prefix": made.prefix}
+
+
+async def test_a_new_key_is_audited_by_its_id_and_with_the_key_that_asked_for_it(desk: Desk) -> None:
+    async with desk:
+        alice = await desk.user(ALICE)
+        first = await desk.accounts.rotate_key(alice, await desk.tunnel_id(alice))
+        by_key = replace(alice, key_id=first.api_key.id)
+        second = await desk.accounts.rotate_key(by_key, await desk.tunnel_id(alice))
+        rows = [row for row in await desk.audited() if row.event_type == "key_rotated"]
+        assert [row.api_key_id for row in rows] == [first.api_key.id, second.api_key.id]
+        assert await desk.details() == {"key_prefix": second.prefix, "by_key_id": first.api_key.id}
 
 
 async def test_a_key_that_has_ended_is_revoked_once(desk: Desk) -> None:

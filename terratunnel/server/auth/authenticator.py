@@ -37,12 +37,15 @@ class Grant:
 
 
 class Refused(TerratunnelError):
-    """The agent may not connect; `status` is 401, 403, 409 or 503 (spec §1)."""
+    """The agent may not connect; `status` is 401, 403, 409 or 503 (spec §1). `whose` is of the key it showed, if
+    somebody has it: for the audit log.
+    """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, whose: Grant | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.whose = whose or Grant("")
 
 
 class Authenticator(Protocol):

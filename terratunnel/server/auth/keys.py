@@ -55,24 +55,25 @@ class KeyAuthenticator:
         if name:
             return Grant(name)
         key, tunnel, user = await self._checked(credentials.key)
+        grant = _grant(key, tunnel, user)
         if not tunnel.is_active:
-            raise Refused(403, "This tunnel is disabled; ask the server's administrator.")
+            raise Refused(403, "This tunnel is disabled; ask the server's administrator.", grant)
         if CONNECT_SCOPE not in (key.scopes or CONNECT_SCOPE).replace(",", " ").split():
-            raise Refused(403, "This key may not open a tunnel; make a new one on the server's pages.")
+            raise Refused(403, "This key may not open a tunnel; make a new one on the server's pages.", grant)
         self.used(key.id)
-        return Grant(
-            tunnel.subdomain, tunnel_id=tunnel.id, user_id=user.id, key_id=key.id, username=user.provider_username
-        )
+        return grant
 
     async def actor(self, authorization: str, origin: Origin | None = None) -> Actor:
-        """Return who calls the API, by its Authorization field. Raises Refused."""
+        """Return who calls the API, by its Authorization field; never an administrator, because a key is for tunnels
+        and lies about on laptops. Raises Refused.
+        """
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Refused(401, "Send your API key as: Authorization: Bearer KEY")
         found, _, user = await self._checked(key.strip())
         self.used(found.id)
         actor = self._accounts.actor(user, origin)
-        return replace(actor, key_id=found.id, expires_at=found.expires_at)
+        return replace(actor, is_admin=False, key_id=found.id, expires_at=found.expires_at)
 
     def used(self, key_id: int) -> None:
         """Note that a key was used now."""
@@ -97,11 +98,16 @@ class KeyAuthenticator:
             raise Refused(503, str(error)) from error
         if found is None:
             raise Refused(401, _UNKNOWN)
-        key, _, user = found
+        key, tunnel, user = found
+        whose = _grant(key, tunnel, user)
         if not key.is_active:
-            raise Refused(401, "The API key was revoked, or replaced by a newer one.")
+            raise Refused(401, "The API key was revoked, or replaced by a newer one.", whose)
         if key.expires_at is not None and key.expires_at.timestamp() <= self._clock():
-            raise Refused(401, "The API key has expired; make a new one on the server's pages.")
+            raise Refused(401, "The API key has expired; make a new one on the server's pages.", whose)
         if not user.is_active:
-            raise Refused(403, "This account is disabled; ask the server's administrator.")
+            raise Refused(403, "This account is disabled; ask the server's administrator.", whose)
         return found
+
+
+def _grant(key: ApiKey, tunnel: Tunnel, user: User) -> Grant:
+    return Grant(tunnel.subdomain, tunnel_id=tunnel.id, user_id=user.id, key_id=key.id, username=user.provider_username)
