@@ -3,6 +3,7 @@
 Rule: SQLite has one connection that writes and a few that cannot; Postgres has one pool for both.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from terratunnel.server.storage.errors import DatabaseURLInvalid
 from terratunnel.server.storage.urls import sqlite_uri
+
+log = logging.getLogger(__name__)
 
 # SQLite's own advice for a lock that another process holds for a moment; a page that waits longer has lost its reader.
 WAIT_S: Final = 5.0
@@ -57,6 +60,7 @@ def _sqlite_engine(path: Path, wait_s: float, connections: int, begin: str, quer
     event.listen(engine.sync_engine, "connect", _sqlite_connected(path, query_only))
     event.listen(engine.sync_engine, "checkout", _same_file(path))
     event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    _log_statements(engine)
     return engine
 
 
@@ -119,8 +123,19 @@ def postgres_pools(dsn: str, wait_s: float) -> Pools:
         pool_timeout=wait_s,
         pool_pre_ping=True,
     )
+    _log_statements(engine)
     # REPEATABLE READ is a snapshot, like a reading transaction of SQLite has; without writes it cannot fail.
     return Pools(engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+
+
+def _log_statements(engine: AsyncEngine) -> None:
+    """Log each statement at DEBUG, without its values: those are keys' hashes and people's addresses."""
+
+    def executes(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("sql statement=%s", " ".join(statement.split()))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", executes)
 
 
 async def connect_postgres(dsn: str, command_timeout_s: float | None = None) -> Any:

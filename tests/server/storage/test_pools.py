@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import shutil
 import threading
 import warnings
@@ -204,6 +205,20 @@ async def test_a_file_is_written_with_a_log_and_without_waiting_for_the_disk(on_
         "busy_timeout": 300,
         "query_only": 0,
     }
+
+
+async def test_statements_are_in_the_debug_log_without_their_values(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with database:
+        await add(database, "unlogged")
+        caplog.set_level(logging.DEBUG, "terratunnel")
+        await add(database, "a-secret")
+        assert await count(database) == 2
+    said = [record.message for record in caplog.records]
+    for start in ("sql statement=INSERT INTO released_names (subdomain, released_at) VALUES (", "sql statement=SELECT "):
+        assert len([line for line in said if line.startswith(start)]) == 1
+    assert "a-secret" not in caplog.text
 
 
 async def test_a_postgres_that_stops_says_so_and_works_when_it_is_back(
