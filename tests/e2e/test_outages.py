@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from terratunnel.mux.handshake import HandshakeRefused
+from terratunnel.server.actors import OPERATOR
 from terratunnel.server.config import AccountsConfig, ServerConfig
 from terratunnel.server.storage.audit import Audit
 from terratunnel.server.storage.urls import database_url
@@ -28,15 +29,18 @@ AT_ONCE_S = 2.0
 
 
 class Site:
-    """A server with one tunnel that serves, and somebody who signs in at a provider."""
+    """A server with one tunnel that serves, and people who sign in at a provider or by a link."""
 
-    def __init__(self, lab: Lab, provider: Provider, key: str, agent: Agent, host: bytes, cookie: str) -> None:
+    def __init__(
+        self, lab: Lab, provider: Provider, key: str, agent: Agent, host: bytes, cookie: str, link: str
+    ) -> None:
         self.lab = lab
         self.key = key
         self.host = host
         self.agent = agent
         self.cookie = cookie
         self._provider = provider
+        self._link = link
 
     async def forwards(self) -> None:
         """A request passes through the tunnel."""
@@ -53,6 +57,17 @@ class Site:
         body = json.dumps({"github_token": self._provider.token_of("bob", "github")}).encode()
         fields = (b"Content-Type: application/json", b"Content-Length: %d" % len(body))
         visitor.get(b"/api/auth/exchange", *fields, method=b"POST", host=b"localhost")
+        visitor.send(body)
+        async with asyncio.timeout(TOLD_WITHIN_S):
+            return await visitor.response()
+
+    async def signs_in(self) -> Response:
+        """Alice uses a one-time link, which writes that it was used."""
+        visitor = await self.lab.visit()
+        body = b"token=" + self._link.encode()
+        host = b"localhost:%d" % self.lab.server.port
+        form = (b"Content-Type: application/x-www-form-urlencoded", b"Content-Length: %d" % len(body))
+        visitor.get(b"/auth/link", b"Origin: http://" + host, *form, method=b"POST", host=host)
         visitor.send(body)
         async with asyncio.timeout(TOLD_WITHIN_S):
             return await visitor.response()
@@ -83,8 +98,9 @@ async def site(url: str) -> AsyncIterator[Site]:
             tunnel = (await services.accounts.tunnels_of(alice))[0].tunnel
             key = (await services.accounts.rotate_key(alice, tunnel.id)).plain
             cookie = services.sessions.issue(alice)
+            link = (await services.links.create_link(OPERATOR, alice.id)).token
             host = f"{tunnel.subdomain}.localhost".encode()
-            yield Site(lab, provider, key, await lab.agent(key), host, f"{cookie.name}={cookie.value}")
+            yield Site(lab, provider, key, await lab.agent(key), host, f"{cookie.name}={cookie.value}", link)
 
 
 def is_told(response: Response) -> None:
@@ -101,11 +117,13 @@ async def passes(at: Site, trouble: AbstractContextManager[None], reading_fails:
     await at.forwards()
     with trouble:
         await at.forwards()
-        writing = asyncio.ensure_future(at.exchanges())
+        writing = asyncio.gather(at.exchanges(), at.signs_in())
         for _ in range(5):
             await at.forwards()
             assert await at.is_healthy()
-        is_told(await writing)
+        exchanged, signed_in = await writing
+        is_told(exchanged)
+        is_told(signed_in)
         if reading_fails:
             is_told(await at.asks_who())
             with pytest.raises(HandshakeRefused) as refused:
@@ -116,6 +134,9 @@ async def passes(at: Site, trouble: AbstractContextManager[None], reading_fails:
             assert (await at.asks_who()).status == 200
         await at.forwards()
         assert "closed" not in at.agent.owner.names()
+        if not reading_fails:  # a key needs only to be read
+            at.agent = await at.lab.agent(at.key)
+            await at.forwards()
     await is_well(at)
 
 
@@ -123,6 +144,7 @@ async def is_well(at: Site) -> None:
     """Afterwards everything works, and what happened meanwhile is in the audit log."""
     await at.forwards()
     assert (await at.exchanges()).status == 200
+    assert (await at.signs_in()).status == 303
     assert (await at.asks_who()).status == 200
     await at.lab.agent(at.key)
     services = at.lab.server.services
