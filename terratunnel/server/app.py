@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _DRAIN_POLL_S: Final = 0.05
 _NOBODY: Final = (
     "Clients need a key and nobody can sign in to get one; set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or "
-    "GITLAB_CLIENT_ID and GITLAB_CLIENT_SECRET, or make a user with: terratunnel admin users create NAME"
+    "GITLAB_CLIENT_ID and GITLAB_CLIENT_SECRET, or make a user with: terratunnel admin user create NAME"
 )
 
 

@@ -96,7 +96,7 @@ async def refusal(config: ServerConfig) -> str:
 
 async def test_in_production_a_server_that_nobody_can_use_is_refused(tmp_path: Path) -> None:
     sentence = await refusal(replace(PRODUCTION, db_path=str(tmp_path / "mine.db")))
-    for needed in ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "GITLAB_CLIENT_ID", "terratunnel admin users create"):
+    for needed in ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "GITLAB_CLIENT_ID", "terratunnel admin user create"):
         assert needed in sentence
 
 
