@@ -46,6 +46,9 @@ def _reaches(set_cookie: bytes, apex: bytes) -> bool:
         key, _, value = attribute.partition(b"=")
         if key.strip(b" \t").lower() == b"domain":
             domain = value.strip(b" \t").lower().strip(b".")
+            # Browsers read wide letters, soft hyphens and other dots as ASCII (UTS 46), so such a domain may be any.
+            if not domain.isascii():
+                return True
             if domain and (apex == domain or apex.endswith(b"." + domain)):
                 return True
     return False

@@ -68,6 +68,9 @@ def answered(*cookies: bytes) -> list[bytes]:
         *(b"Domain=example.com", b"Domain=.com", b"Path=/; Domain = tunnel.example.com ; Secure"),
         *(b"Domain=app.tunnel.example.com; Domain=tunnel.example.com", b"Domain=tunnel.example.com; Domain=other"),
         *(b"Domain=tunnel.example.com.", b"\tDomain\t=\ttunnel.example.com"),
+        # Chromium takes each of these for the apex.
+        *(b"Domain=tunnel.\xef\xbd\x85xample.com", b"Domain=tunnel\xe3\x80\x82example.com"),
+        b"Domain=tunnel.exa\xc2\xadmple.com",
     ],
 )
 def test_a_tunnel_sets_no_cookie_that_would_come_to_us(attributes: bytes) -> None:
