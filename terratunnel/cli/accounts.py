@@ -29,7 +29,7 @@ def accounts_config() -> "AccountsConfig":
         algorithm=_text("JWT_ALGORITHM", "HS256"),
         session_hours=_number("JWT_EXPIRATION_HOURS", 24.0),
         audit_retention_days=_number("TERRATUNNEL_AUDIT_RETENTION_DAYS", 0.0),
-        token_exchange=_text("TERRATUNNEL_TOKEN_EXCHANGE", "any"),
+        token_exchange=_text("TERRATUNNEL_TOKEN_EXCHANGE", "own"),
     )
 
 

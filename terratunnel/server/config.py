@@ -51,7 +51,7 @@ class ProviderConfig:
 # Users whom an operator has made at the command line; nobody else vouches for them.
 LOCAL_PROVIDER = "local"
 ALGORITHMS = ("HS256", "HS384", "HS512")
-TOKEN_EXCHANGES = ("any", "own", "off")
+TOKEN_EXCHANGES = ("own", "any", "off")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class AccountsConfig:
     algorithm: str = "HS256"
     session_hours: float = 24.0
     audit_retention_days: float = 0.0  # 0: for ever
-    token_exchange: str = "any"  # whose tokens `/api/auth/exchange` takes: any app's, our own app's, or none
+    # Whose tokens `/api/auth/exchange` takes: our own app's, any app's, or none. With `any`, every other app that a
+    # user has let in at the provider could get the key of their tunnel with the token that it holds.
+    token_exchange: str = "own"
 
     def provider(self, name: str) -> ProviderConfig | None:
         """Return a provider that is configured."""

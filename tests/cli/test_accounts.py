@@ -99,7 +99,7 @@ def test_the_database_is_another_one_if_it_is_said(monkeypatch: pytest.MonkeyPat
         ({"JWT_EXPIRATION_HOURS": "0"}, "not above 0 and at most 8760"),
         ({"JWT_EXPIRATION_HOURS": "9000"}, "not above 0 and at most 8760"),
         ({"TERRATUNNEL_AUDIT_RETENTION_DAYS": "30d"}, "TERRATUNNEL_AUDIT_RETENTION_DAYS is '30d'"),
-        ({"TERRATUNNEL_TOKEN_EXCHANGE": "yes"}, "TERRATUNNEL_TOKEN_EXCHANGE is not one of any, own, off"),
+        ({"TERRATUNNEL_TOKEN_EXCHANGE": "yes"}, "TERRATUNNEL_TOKEN_EXCHANGE is not one of own, any, off"),
         ({"TERRATUNNEL_GITHUB_ADMIN_USERS": "alice; bob"}, "holds 'alice; bob', which is no user name"),
         ({"TERRATUNNEL_GITLAB_ADMIN_USERS": "al\u0456ce"}, "which is no user name"),
         (

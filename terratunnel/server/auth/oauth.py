@@ -35,6 +35,7 @@ MAX_TOKEN_CHARS: Final = 4_096
 MAX_PATH_CHARS: Final = 1_024
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "terratunnel oauth"
+_LOG_IN: Final = "get a key on its pages or by: terratunnel login"
 _BEGIN_AGAIN: Final = "The sign-in was not begun in this browser, or too long ago; begin again."
 
 
@@ -150,7 +151,7 @@ class OAuth:
         client = self._client(provider)
         try:
             if self._config.token_exchange == "own" and not await client.issued_to_us(token):
-                raise SignInFailed(401, f"This token of {provider.label} was given to another app.")
+                raise SignInFailed(401, f"{provider.label} has not given this token to this server's app; {_LOG_IN}")
             return await client.profile(token)
         except TokenRefused as error:
             raise SignInFailed(401, str(error)) from error

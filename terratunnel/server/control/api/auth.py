@@ -16,7 +16,10 @@ router = APIRouter(prefix="/api/auth", tags=["auth"])
 
 @router.post("/exchange", responses=documented(400, 401, 403, 404, 409, 413, 422, 429, 502, 503))
 async def exchange(site: AnySite, origin: From, body: GithubExchange | ProviderExchange) -> Exchanged:
-    """Give a new API key to whom a provider's token belongs; the tunnel's old key stops."""
+    """Give a new API key to whom a provider's token belongs; the tunnel's old key stops.
+
+    The token is one that the provider gave to this server's own app, unless the server's operator takes others too.
+    """
     site.throttle.count(origin.address)
     services = site.services
     given = ("github", body.github_token) if isinstance(body, GithubExchange) else (body.provider, body.token)
