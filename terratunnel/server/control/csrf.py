@@ -1,4 +1,5 @@
-"""Whether a change was asked for by a page of ours. Used before every change that a session makes.
+"""Whether a change was asked for by a page of ours. Used before every change that a session makes, and before what
+is costly.
 
 Rule (security.md A1): a tunnel's page is a sibling, so SameSite does not hold it off; the Origin has to be ours and the
 token the session's. Calls by key need neither: no browser sends a key by itself.
@@ -12,8 +13,7 @@ from fastapi import Request
 
 from terratunnel.errors import TerratunnelError
 
-FIELD: Final = "csrf_token"
-HEADER: Final = "x-csrf-token"
+_NOT_OURS: Final = "This was not asked for by a page of this server; open {} and try again."
 
 
 class CsrfRefused(TerratunnelError):
@@ -28,7 +28,17 @@ def check_origin(request: Request, base_url: str) -> None:
     if origin is None and request.headers.get("sec-fetch-site") == "same-origin":
         return
     if origin != origin_of(base_url):
-        raise CsrfRefused(f"This change was not asked for by a page of this server; open {base_url} and try again.")
+        raise CsrfRefused(_NOT_OURS.format(base_url))
+
+
+def check_link(request: Request, base_url: str) -> None:
+    """Raise CsrfRefused where the browser says that a page of others asks, as a link or as part of it."""
+    origin = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site") in ("same-site", "cross-site") or origin not in (
+        None,
+        origin_of(base_url),
+    ):
+        raise CsrfRefused(_NOT_OURS.format(base_url))
 
 
 def check_token(given: str | None, expected: str) -> None:

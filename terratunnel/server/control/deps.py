@@ -139,8 +139,14 @@ async def changing_caller(
 
 
 async def calling_admin(actor: Annotated[Actor, Depends(session_caller)]) -> Actor:
-    """An administrator with a session; a key is for tunnels, and lies about on laptops. Raises Forbidden."""
+    """An administrator with a session. Raises Forbidden."""
     return _admin(actor)
+
+
+async def downloading_admin(request: Request, site: AnySite, actor: Annotated[Actor, Depends(calling_admin)]) -> Actor:
+    """An administrator who has not followed a link of somebody else's. Raises Forbidden or CsrfRefused."""
+    csrf.check_link(request, site.base_url)
+    return actor
 
 
 async def changing_admin(actor: Annotated[Actor, Depends(changing_session)]) -> Actor:
@@ -152,6 +158,7 @@ SessionCaller = Annotated[Actor, Depends(session_caller)]
 Caller = Annotated[Actor, Depends(caller)]
 ChangingCaller = Annotated[Actor, Depends(changing_caller)]
 CallingAdmin = Annotated[Actor, Depends(calling_admin)]
+DownloadingAdmin = Annotated[Actor, Depends(downloading_admin)]
 ChangingAdmin = Annotated[Actor, Depends(changing_admin)]
 
 

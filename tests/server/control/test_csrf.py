@@ -3,7 +3,7 @@
 import pytest
 from fastapi import Request
 
-from terratunnel.server.control.csrf import CsrfRefused, check_origin, check_token, origin_of
+from terratunnel.server.control.csrf import CsrfRefused, check_link, check_origin, check_token, origin_of
 
 BASE = "https://tunnel.example.com"
 
@@ -36,6 +36,21 @@ def test_our_own_pages_may_ask(fields: dict[str, str]) -> None:
 def test_nobody_else_may_ask(fields: dict[str, str]) -> None:
     with pytest.raises(CsrfRefused, match="not asked for by a page"):
         check_origin(request(**fields), BASE)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}, {"origin": BASE}]
+)
+def test_a_link_of_ours_or_of_nobody_may_be_followed(fields: dict[str, str]) -> None:
+    check_link(request(**fields), BASE)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"sec_fetch_site": "same-site"}, {"sec_fetch_site": "cross-site"}, {"origin": "null"}]
+)
+def test_a_link_of_a_sibling_or_a_stranger_may_not(fields: dict[str, str]) -> None:
+    with pytest.raises(CsrfRefused, match="not asked for by a page"):
+        check_link(request(**fields), BASE)
 
 
 @pytest.mark.parametrize("given", [None, "", "else", "tökén", "token "])

@@ -211,7 +211,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/admin/db/users/{user_id}"): Row(
         changing(ADMINS), about("/api/admin/db/users/{}", Scene.spare_user)
     ),
-    ("GET", "/api/admin/db/download"): Row(ADMINS, at("/api/admin/db/download")),
+    ("GET", "/api/admin/db/download"): Row(ADMINS | {Who.WRONG_ORIGIN: FORBIDDEN}, at("/api/admin/db/download")),
 }
 
 

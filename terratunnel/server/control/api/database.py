@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from terratunnel.server.auditing import Event
 from terratunnel.server.control.api.parameters import Id, PageNumber, PageSize
-from terratunnel.server.control.deps import AnySite, CallingAdmin, ChangingAdmin
+from terratunnel.server.control.deps import AnySite, CallingAdmin, ChangingAdmin, DownloadingAdmin
 from terratunnel.server.control.problems import documented
 from terratunnel.server.control.schemas import Deleted, Query, QueryAnswer, Table, TableRows, Tables
 from terratunnel.server.tunnels import NotFound
@@ -74,7 +74,7 @@ async def delete_user(site: AnySite, actor: ChangingAdmin, user_id: Id) -> Delet
 
 
 @router.get("/download", response_class=StreamingResponse, responses=_DOWNLOAD)
-async def download(site: AnySite, actor: CallingAdmin) -> StreamingResponse:
+async def download(site: AnySite, actor: DownloadingAdmin) -> StreamingResponse:
     """A consistent backup: a SQLite database that Terratunnel opens, whichever database this is."""
     async with AsyncExitStack() as making:
         path = await making.enter_async_context(site.browser.backup())
