@@ -148,8 +148,8 @@ class Acceptor:
             return
         except Exception:
             log.exception("authenticator_failed")
-            refusal = Refused(503, "The server cannot check keys at the moment; try again.")
-            self._refuse(exchange, credentials, refusal)
+            unable = Refused(503, "The server cannot check keys at the moment; try again.")
+            self._refuse(exchange, credentials, unable)
             return
         if self.draining:  # since it was asked
             exchange.fail(503, _RESTARTING, [b"Retry-After", b"1"])
