@@ -1,4 +1,5 @@
-"""What every test has: `async def` tests run by themselves, hypothesis without a stopwatch, e2e marked by folder.
+"""What every test has: `async def` tests run by themselves, hypothesis without a stopwatch, e2e marked by folder,
+and databases for those that ask: one Postgres serves the whole run.
 
 Used by pytest. Rule: under TERRATUNNEL_CI=1 a skipped test is a failed one, so CI cannot lose a promise in silence.
 """
@@ -6,9 +7,9 @@ Used by pytest. Rule: under TERRATUNNEL_CI=1 a skipped test is a failed one, so 
 import asyncio
 import inspect
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import hypothesis
 import pytest
@@ -20,6 +21,9 @@ except ImportError:  # Windows has none
 else:
     LOOP_FACTORY = uvloop.new_event_loop
 
+if TYPE_CHECKING:
+    from terratunnel.testing.databases import PostgresCluster, SQLiteFiles
+
 AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
 IN_CI = os.environ.get("TERRATUNNEL_CI") == "1"
 E2E = Path(__file__).parent / "e2e"
@@ -27,6 +31,23 @@ E2E = Path(__file__).parent / "e2e"
 # A slow machine is not a failure; CI draws the same examples each time, so a red run can be had again.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
 hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def sqlite() -> "Iterator[SQLiteFiles]":
+    # Imported here: most tests need no database, and should not wait until its libraries are loaded.
+    from terratunnel.testing.databases import sqlite_files
+
+    with sqlite_files() as files:
+        yield files
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresCluster]":
+    from terratunnel.testing.databases import postgres_cluster
+
+    with postgres_cluster() as cluster:
+        yield cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

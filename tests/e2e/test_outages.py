@@ -16,7 +16,7 @@ from terratunnel.server.config import AccountsConfig, ServerConfig
 from terratunnel.server.storage.audit import Audit
 from terratunnel.server.storage.urls import database_url
 from terratunnel.server.storage.users import Profile
-from terratunnel.testing.databases import PostgresCluster, postgres_cluster
+from terratunnel.testing.databases import PostgresCluster
 from terratunnel.testing.provider import Person, Provider, providing
 from tests.server.lab import Agent, Lab, Response, answer, running
 from tests.server.storage.trouble import can_mount, held, small_disk
@@ -197,12 +197,6 @@ async def test_a_database_whose_disk_is_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 2_048) as folder:
         async with site(database_url(str(folder / "tunnels.db"))) as at:
             await passes(at, filled(folder), reading_fails=False)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresCluster]:
-    with postgres_cluster() as cluster:
-        yield cluster
 
 
 @contextmanager

@@ -1,25 +1,11 @@
 """Databases of the server's tests: each test that asks for `database` or `desk` runs on SQLite and on Postgres."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from terratunnel.server.storage.engine import Database
 from terratunnel.testing.clock import Clock
-from terratunnel.testing.databases import Databases, PostgresCluster, SQLiteFiles, postgres_cluster, sqlite_files
+from terratunnel.testing.databases import Databases
 from tests.server.desk import Desk
-
-
-@pytest.fixture(scope="session")
-def sqlite() -> Iterator[SQLiteFiles]:
-    with sqlite_files() as files:
-        yield files
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    with postgres_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
