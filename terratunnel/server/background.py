@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Periodic:
-    """Runs a job every `interval_s` seconds, one run at a time. `start`, then `close`."""
+    """Runs a job at once and then every `interval_s` seconds, one run at a time. `start`, then `close`."""
 
     def __init__(self, name: str, interval_s: float, job: Callable[[], Awaitable[None]]) -> None:
         self._name = name
@@ -24,7 +24,7 @@ class Periodic:
         self._failing = False
 
     def start(self) -> None:
-        """Begin to wait for the first time."""
+        """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -52,8 +52,9 @@ class Periodic:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
+            await self.run_once()
             try:
                 async with asyncio.timeout(self._interval_s):
                     await self._stopping.wait()
             except TimeoutError:
-                await self.run_once()
+                continue
