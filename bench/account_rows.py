@@ -41,6 +41,7 @@ PAGES: Final = (
     f"/admin/audit?user={ADMIN}",
     "/admin/database",
     "/admin/database?table=tunnel_audit_log",
+    f"/admin/database?table=tunnel_audit_log&before={EVENTS // 2}",
     "/api/tunnels",
     "/api/admin/live",
     "/api/admin/db/tables",

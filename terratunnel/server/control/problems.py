@@ -19,6 +19,7 @@ from terratunnel.server.control.csrf import CsrfRefused
 from terratunnel.server.control.deps import NotSignedIn, site_of
 from terratunnel.server.control.schemas import Problem
 from terratunnel.server.control.sqlbrowser.answers import BrowserUnavailable, QueryRefused
+from terratunnel.server.control.sqlbrowser.tables import NotNumbered
 from terratunnel.server.control.throttle import TooManyTries
 from terratunnel.server.storage.errors import StorageUnavailable
 from terratunnel.server.tunnels import AccountError
@@ -26,6 +27,7 @@ from terratunnel.server.tunnels import AccountError
 _OWN_STATUS: Final = (AccountError, SignInFailed, Refused, CsrfRefused, NotSignedIn, TooManyTries)
 _STATUS: Final[dict[type[TerratunnelError], int]] = {
     QueryRefused: 400,
+    NotNumbered: 400,
     BrowserUnavailable: 409,
     StorageUnavailable: 503,
 }

@@ -329,13 +329,14 @@ class Tables(BaseModel):
 
 
 class TableRows(BaseModel):
-    """A page of a table, newest first."""
+    """A page of a table, newest first; `next_before` asks for the one after it, where the rows have numbers."""
 
     table: Table
     rows: list[list[Value]]
     page: int
     page_size: int
     has_next: bool
+    next_before: int | None
 
 
 class Query(Given):

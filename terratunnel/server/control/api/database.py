@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
 from terratunnel.server.auditing import Event
-from terratunnel.server.control.api.parameters import Id, PageNumber, PageSize
+from terratunnel.server.control.api.parameters import Before, Id, PageNumber, PageSize
 from terratunnel.server.control.deps import AnySite, CallingAdmin, ChangingAdmin, DownloadingAdmin
 from terratunnel.server.control.problems import documented
 from terratunnel.server.control.schemas import Deleted, Query, QueryAnswer, Table, TableRows, Tables
@@ -37,20 +37,26 @@ async def tables(site: AnySite, actor: CallingAdmin) -> Tables:
     return Tables(dialect=site.browser.dialect, tables=found)
 
 
-@router.get("/tables/{name}", responses=documented(401, 403, 404, 422, 503))
+@router.get("/tables/{name}", responses=documented(400, 401, 403, 404, 422, 503))
 async def rows(
     site: AnySite,
     actor: CallingAdmin,
     name: Annotated[str, Path(max_length=100)],
     page: PageNumber = 1,
     page_size: PageSize = 50,
+    before: Before = None,
 ) -> TableRows:
-    """A page of a table, newest first, without the columns that nobody sees."""
-    found = await site.browser.tables.page(name, page, page_size)
+    """A page of a table, newest first, without the columns that nobody sees; `before` is quick far down a long one."""
+    found = await site.browser.tables.page(name, page, page_size, before)
     if found is None:
         raise NotFound("There is no such table.")
     return TableRows(
-        table=Table.of(found.table), rows=found.rows, page=page, page_size=page_size, has_next=found.has_next
+        table=Table.of(found.table),
+        rows=found.rows,
+        page=page,
+        page_size=page_size,
+        has_next=found.has_next,
+        next_before=found.next_before,
     )
 
 

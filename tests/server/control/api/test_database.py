@@ -20,6 +20,9 @@ async def test_tables_are_listed_and_paged(databases: Databases) -> None:
         page = (await root.call("GET", "/api/admin/db/tables/users?page_size=1")).json()
         assert page["rows"][0][page["table"]["columns"].index("provider_username")] == "ann"
         assert (page["page"], page["page_size"], page["has_next"]) == (1, 1, True)
+        rest = (await root.call("GET", f"/api/admin/db/tables/users?before={page['next_before']}")).json()
+        assert [row[page["table"]["columns"].index("provider_username")] for row in rest["rows"]] == ["root"]
+        assert (rest["has_next"], rest["next_before"]) == (False, None)
         assert (await root.call("GET", "/api/admin/db/tables/sqlite_master")).status_code == 404
 
 

@@ -1,6 +1,7 @@
 """`/admin/database`: tables, their pages and the query box."""
 
 from terratunnel.server.control.pages.database import PAGE_SIZE
+from terratunnel.server.storage.tunnels import Tunnels
 from terratunnel.server.storage.users import Profile, Users
 from terratunnel.testing.databases import Databases
 from tests.server.control.lab import pages
@@ -15,12 +16,25 @@ async def test_a_table_is_shown_page_by_page(databases: Databases) -> None:
         first = (await root.get("/admin/database")).text
         assert "user-049" in first
         assert 'users <span class="count">51</span>' in first
-        assert 'rel="next" href="?table=users&amp;page=2"' in first
-        second = (await root.get("/admin/database?table=users&page=2")).text
+        assert 'rel="next" href="?table=users&amp;before=2"' in first
+        second = (await root.get("/admin/database?table=users&before=2")).text
         assert "<td>root</td>" in second
-        assert 'rel="prev" href="?table=users&amp;page=1"' in second
+        assert 'rel="prev" href="?table=users"' in second
+        assert 'rel="next"' not in second
+        assert "<td>root</td>" in (await root.get("/admin/database?table=users&page=2")).text
         assert "No rows." in (await root.get("/admin/database?table=released_names")).text
         assert (await root.get("/admin/database?table=nothing")).status_code == 404
+
+
+async def test_a_table_without_numbers_is_shown_page_by_page_too(databases: Databases) -> None:
+    async with pages(databases.new()) as lab:
+        root = await lab.person("root", admin=True)
+        async with lab.services.database.session() as session:
+            await Tunnels(session).release([f"name-{number}" for number in range(PAGE_SIZE + 1)])
+        first = (await root.get("/admin/database?table=released_names")).text
+        assert 'rel="next" href="?table=released_names&amp;page=2"' in first
+        assert "<td>name-0</td>" in (await root.get("/admin/database?table=released_names&page=2")).text
+        assert (await root.get("/admin/database?table=released_names&before=2")).status_code == 400
 
 
 async def test_no_secret_column_is_there(databases: Databases) -> None:

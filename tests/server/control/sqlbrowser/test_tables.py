@@ -2,10 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import delete
+
 from terratunnel.server.control.sqlbrowser.answers import SECRET_COLUMNS
-from terratunnel.server.control.sqlbrowser.tables import COUNTED, Tables
+from terratunnel.server.control.sqlbrowser.tables import COUNTED, NotNumbered, Tables
 from terratunnel.server.storage.audit import Audit, AuditRow
 from terratunnel.server.storage.engine import Database
+from terratunnel.server.storage.models import TunnelAuditLog
 from tests.server.control.sqlbrowser.filled import NOW, filled
 
 
@@ -27,6 +31,35 @@ async def test_a_table_is_paged_newest_first(database: Database) -> None:
     assert [[row[0] for row in page.rows] for page in found] == [[6, 5, 4], [3, 2, 1], []]
     assert [page.has_next for page in found] == [True, False, False]
     assert [page.table.rows for page in found] == [6, 6, 6]
+
+
+async def test_a_page_begins_before_a_number_whatever_has_become_of_that_row(database: Database) -> None:
+    async with filled(database):
+        async with database.session() as session:
+            await Audit(session).add_many([AuditRow(NOW, "connect") for _ in range(6)])
+            await session.execute(delete(TunnelAuditLog).where(TunnelAuditLog.id.in_((3, 5))))
+        tables, seen, before = Tables(database), [], None
+        while True:
+            page = await tables.page("tunnel_audit_log", 1, 2, before)
+            assert page is not None
+            seen.append([row[0] for row in page.rows])
+            assert page.has_next is (page.next_before is not None)
+            if page.next_before is None:
+                break
+            before = page.next_before
+        second = await tables.page("tunnel_audit_log", 2, 2, before=7)
+    assert seen == [[7, 6], [4, 2], [1]]
+    assert second is not None
+    assert [row[0] for row in second.rows] == [2, 1]
+
+
+async def test_a_table_without_numbers_has_pages_only(database: Database) -> None:
+    async with filled(database):
+        page = await Tables(database).page("login_links", 1, 10)
+        assert page is not None
+        assert page.next_before is None
+        with pytest.raises(NotNumbered, match="no numbers"):
+            await Tables(database).page("login_links", 1, 10, before=1)
 
 
 async def test_rows_have_every_column_but_the_secret_ones(database: Database) -> None:
