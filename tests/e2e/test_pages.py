@@ -19,6 +19,8 @@ from tests.e2e.support.lab import Lab, Tunnel, port_of
 
 WIDTHS = (390, 1280)
 HEIGHT = 900
+# As long as a user's name may be, and without a place to break it at.
+LONG_NAME = "x" * 255
 
 
 @dataclass
@@ -54,6 +56,7 @@ def site(module_lab: Lab, browser: Browser) -> Iterator[Site]:
         visitor.clicks("Sign in with GitHub")
         visitor.clicks(f"Sign in as {name}")
         visitor.page.wait_for_url("/")
+    assert module_lab.start("admin", "admin", "user", "create", LONG_NAME).wait_end() == 0
     key = new_key(grace)
     client = module_lab.client(port_of(server), module_lab.upstream().url, env={"TERRATUNNEL_API_KEY": key})
     yield Site(url, module_lab.join(server, client), anybody, grace, ada)
@@ -109,6 +112,7 @@ PAGES: dict[str, tuple[str, Callable[[Visitor], None]]] = {
     "tunnel to be deleted": ("ada", opened("/tunnels/1/delete")),
     "users": ("ada", opened("/admin/users")),
     "user": ("ada", opened("/admin/users/1")),
+    "user of a long name": ("ada", opened("/admin/users/3")),
     "user to be deleted": ("ada", opened("/admin/users/1/delete")),
     "audit log": ("ada", opened("/admin/audit")),
     "database": ("ada", opened("/admin/database?table=tunnel_audit_log")),
