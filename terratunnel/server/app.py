@@ -31,7 +31,7 @@ from terratunnel.server.routes import Route, RouteTable
 from terratunnel.server.secret import server_secret
 from terratunnel.server.services import Services
 from terratunnel.server.storage.engine import Database
-from terratunnel.server.storage.migrate import migrate
+from terratunnel.server.storage.migrate import MigrationReport, migrate
 from terratunnel.server.storage.urls import database_url
 from terratunnel.server.storage.users import Users
 from terratunnel.server.tunnels import Accounts
@@ -67,6 +67,7 @@ class Server:
             self._url_of,
             self.services.audit,
             clock,
+            config.trusted_proxies,
         )
         proto = b"https" if config.is_secure else b"http"
         self._edge = Edge(self.routes, self._acceptor, AccessLog(self._lines), config.edge, proto, clock)
@@ -153,7 +154,7 @@ class AccountServices:
 
         Raises StorageError or ConfigError.
         """
-        await migrate(self._database.url)
+        _say(await migrate(self._database.url))
         await self._database.open()
         self._somebody_can = await self._somebody_can_connect()
         if not self._somebody_can and not self._config.is_local:
@@ -183,3 +184,11 @@ class AccountServices:
             return True
         async with self._database.reading() as session:
             return await Users(session).any_active()
+
+
+def _say(report: MigrationReport) -> None:
+    """Log what a migration has done, and what of it somebody may miss."""
+    if report.changed:
+        log.info("database_migrated revision=%s backup=%s", report.to_revision, report.backup or "none")
+    for note in report.notes:
+        log.warning("database_migrated: %s", note)

@@ -17,6 +17,7 @@ from terratunnel.server.config import AccountsConfig, ConfigError, ProviderConfi
 from terratunnel.server.storage.audit import Audit
 from terratunnel.server.storage.engine import Database
 from terratunnel.server.storage.errors import MigrationRefused
+from terratunnel.server.storage.inspection import newest_revision
 from terratunnel.server.storage.tunnels import Tunnels
 from terratunnel.server.storage.urls import database_url
 from terratunnel.server.storage.users import Users
@@ -24,6 +25,7 @@ from terratunnel.server.tunnels import Accounts
 from terratunnel.testing.clock import Clock, clocked, settled, turns
 from tests.server.desk import ALICE
 from tests.server.lab import KEYS, answer, begin, passing, running
+from tests.server.storage import older
 
 LOCAL = ServerConfig("127.0.0.1", 0, static_keys=KEYS)
 SECRET = "6f1d86a0c2b94e57d1f3a8420b9c7e55"
@@ -146,6 +148,21 @@ async def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> No
         await server.start()
     await server.close()
     assert path.read_bytes() == b"my diary" * 1_000
+
+
+async def test_what_a_migration_did_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "mine.db"
+    older.make(path, "the oldest")
+    for _ in range(2):
+        async with running(config=replace(LOCAL, db_path=str(path))):
+            pass
+    (backup,) = tmp_path.glob("mine.db.backup-*")
+    said = [record.message for record in caplog.records if record.message.startswith("database_migrated")]
+    assert said[0] == f"database_migrated revision={newest_revision()} backup={backup}"
+    assert [line.rpartition(" serves ")[0] for line in said[1:]] == [
+        f"database_migrated: user {user} had a key and no tunnel; it" for user in (3, 7)
+    ]
 
 
 # ---------------------------------------------------------------------- names and audit
