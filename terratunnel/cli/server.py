@@ -17,6 +17,7 @@ from terratunnel.errors import TerratunnelError
 if TYPE_CHECKING:
     from terratunnel.server.app import Server
     from terratunnel.server.config import ServerConfig
+    from terratunnel.server.proxies import Network
 
 
 # What the extra `[server]` brings, by the name of the import.
@@ -31,6 +32,7 @@ class ServerOptions(limits.LimitOptions):
     domain: str
     db_path: str
     public_url: str
+    trusted_proxies: str
     require_auth: bool
     streaming_threshold: int
     chunk_size: int
@@ -78,6 +80,13 @@ class CannotListen(TerratunnelError):
     help="What URLs are made from.  [default: https://DOMAIN, http://localhost:PORT for localhost]",
 )
 @click.option(
+    "--trusted-proxies",
+    envvar="TERRATUNNEL_TRUSTED_PROXIES",
+    default="",
+    help="Addresses or networks, separated by commas, of proxies in front whose X-Forwarded-For says who a visitor is."
+    "  [default: none]",
+)
+@click.option(
     "--require-auth/--no-require-auth",
     envvar="REQUIRE_AUTH_FOR_TUNNELS",
     default=True,
@@ -117,6 +126,7 @@ def server_config(given: ServerOptions) -> "ServerConfig":
         db_path=given["db_path"],
         database_url=database_variable(),
         public_url=given["public_url"],
+        trusted_proxies=trusted_proxies(given["trusted_proxies"]),
         require_auth=given["require_auth"],
         static_keys=static_keys(os.environ.get("TERRATUNNEL_STATIC_KEYS", "")),
         secret=os.environ.get("JWT_SECRET", ""),
@@ -125,6 +135,17 @@ def server_config(given: ServerOptions) -> "ServerConfig":
         link=Settings(chunk_size=given["chunk_size"]),
         accounts=accounts_config(),
     )
+
+
+def trusted_proxies(text: str) -> "tuple[Network, ...]":
+    """Return the networks of `10.0.0.0/8,192.0.2.1`. Raises ConfigError."""
+    from terratunnel.server.config import ConfigError
+    from terratunnel.server.proxies import networks_in
+
+    try:
+        return networks_in(text)
+    except ValueError as error:
+        raise ConfigError(f"TERRATUNNEL_TRUSTED_PROXIES is not like 10.0.0.0/8,192.0.2.1: {error}.") from error
 
 
 def static_keys(text: str) -> dict[str, str]:

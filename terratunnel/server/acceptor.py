@@ -6,7 +6,7 @@ It asks the Authenticator once for each agent. A newer agent with the same name 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from terratunnel.http1.parser import RequestHead
@@ -20,6 +20,7 @@ from terratunnel.protocol.settings import Settings
 from terratunnel.server.actors import Origin
 from terratunnel.server.auditing import MAX_TEXT, AuditLog, Event
 from terratunnel.server.auth.authenticator import Authenticator, Credentials, Grant, Refused
+from terratunnel.server.proxies import Network, visitor_of
 from terratunnel.server.routes import Route, RouteTable
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class Acceptor:
         url_of: Callable[[str], str],
         audit: AuditLog,
         clock: Callable[[], float],
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
         self.draining = False
         self._routes = routes
@@ -118,6 +120,7 @@ class Acceptor:
         self._url_of = url_of
         self._audit = audit
         self._clock = clock
+        self._trusted_proxies = trusted_proxies
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, connection: Visitor, exchange: Asking) -> None:
@@ -140,7 +143,7 @@ class Acceptor:
             task.cancel()
 
     async def _decide(self, connection: Visitor, exchange: Asking) -> None:
-        credentials = _credentials_of(exchange.head, connection.client_ip)
+        credentials = _credentials_of(exchange.head, self._address_of(exchange.head, connection))
         try:
             grant = await self._authenticator.authenticate(credentials)
         except Refused as refusal:
@@ -155,6 +158,11 @@ class Acceptor:
             exchange.fail(503, _RESTARTING, [b"Retry-After", b"1"])
         elif not exchange.over:
             self._open(connection, exchange, grant, credentials)
+
+    def _address_of(self, head: RequestHead, connection: Visitor) -> str:
+        """Return where an agent is, also behind proxies."""
+        theirs = [value for name, value in head.fields if name.lower() == b"x-forwarded-for"]
+        return visitor_of(_text(b", ".join([*theirs, connection.client_ip])), self._trusted_proxies)
 
     def _refuse(self, exchange: Asking, credentials: Credentials, refusal: Refused) -> None:
         log.info("agent_refused address=%s status=%s reason=%s", credentials.address, refusal.status, refusal.message)
@@ -229,13 +237,13 @@ def _record(audit: AuditLog, event: Event, route: Route, details: dict[str, obje
     )
 
 
-def _credentials_of(head: RequestHead, address: bytes) -> Credentials:
+def _credentials_of(head: RequestHead, address: str) -> Credentials:
     fields = head.fields
     scheme, _, key = handshake.field(fields, b"authorization").partition(b" ")
     return Credentials(
         key=_text(key.strip()) if scheme.lower() == b"bearer" else "",
         token=_text(handshake.field(fields, b"terratunnel-token")),
-        address=_text(address),
+        address=address,
         user_agent=_text(handshake.field(fields, b"user-agent")),
         local_endpoint=_text(handshake.field(fields, b"terratunnel-local-endpoint")),
     )

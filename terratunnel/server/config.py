@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from terratunnel.errors import TerratunnelError
 from terratunnel.http1.parser import HeadLimits
 from terratunnel.protocol.settings import Settings
+from terratunnel.server.proxies import Network
 
 
 class ConfigError(TerratunnelError):
@@ -108,6 +109,7 @@ class ServerConfig:
     db_path: str = "terratunnel.db"
     database_url: str = ""  # empty: the SQLite file at db_path
     public_url: str = ""
+    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For says who a visitor is
     require_auth: bool = True
     static_keys: dict[str, str] = field(default_factory=dict)  # key -> name
     secret: str = ""  # JWT_SECRET; empty on localhost: made and kept beside the database

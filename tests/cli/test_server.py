@@ -70,6 +70,7 @@ def test_every_variable_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "TERRATUNNEL_DOMAIN": "tunnel.example.com",
         "TERRATUNNEL_DB_PATH": "x.db",
         "TERRATUNNEL_PUBLIC_URL": "https://example.com",
+        "TERRATUNNEL_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1",
         "REQUIRE_AUTH_FOR_TUNNELS": "false",
         "TERRATUNNEL_MAX_REQUEST_SIZE": "0",
         "TERRATUNNEL_MAX_RESPONSE_SIZE": "0",
@@ -82,8 +83,14 @@ def test_every_variable_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured()
     assert (config.host, config.port, config.domain) == ("127.0.0.1", 9000, "tunnel.example.com")
     assert (config.db_path, config.public_url, config.require_auth) == ("x.db", "https://example.com", False)
+    assert [str(network) for network in config.trusted_proxies] == ["10.0.0.0/8", "192.0.2.1/32"]
     assert sizes(config.edge) == (0, 0, 3)
     assert (config.link.chunk_size, config.static_keys, config.secret) == (4096, {"sesame": "my-app"}, "x" * 32)
+
+
+def test_a_proxy_is_named_by_its_address() -> None:
+    with pytest.raises(ConfigError, match="TERRATUNNEL_TRUSTED_PROXIES is not like 10"):
+        configured("--trusted-proxies", "proxy.example.com")
 
 
 def test_every_option_names_its_variable() -> None:

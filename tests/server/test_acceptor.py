@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,12 @@ from terratunnel.protocol.errors import GoAwayCode
 from terratunnel.protocol.frames import GOAWAY, FrameType, frame
 from terratunnel.protocol.settings import Settings
 from terratunnel.server.auth.authenticator import Credentials, Grant
-from terratunnel.server.config import EdgeLimits
+from terratunnel.server.config import EdgeLimits, ServerConfig
+from terratunnel.server.proxies import networks_in
 from terratunnel.server.storage.audit import Audit
 from terratunnel.server.storage.models import TunnelAuditLog
 from terratunnel.testing.clock import Clock, clocked, settled
-from tests.server.lab import Lab, RawAgent, answer, begin, running
+from tests.server.lab import KEYS, Lab, RawAgent, answer, begin, running
 
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13")
 KEY = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
@@ -47,6 +49,20 @@ def ask_slowly(lab: Lab, failure: Exception | None = None) -> SlowAuthenticator:
 async def until_asked(authenticator: SlowAuthenticator) -> None:
     while not authenticator.asked:
         await settled()
+
+
+async def test_an_agent_behind_a_trusted_proxy_has_an_address_of_its_own() -> None:
+    config = ServerConfig("127.0.0.1", 0, static_keys=KEYS, trusted_proxies=networks_in("127.0.0.1"))
+    for trusting, address in ((config, "203.0.113.7"), (replace(config, trusted_proxies=()), "127.0.0.1")):
+        async with running(config=trusting) as lab:
+            authenticator = ask_slowly(lab)
+            visitor = await lab.visit()
+            forwarded = (b"X-Forwarded-For: 198.51.100.1", b"x-forwarded-for: 203.0.113.7")
+            visitor.get(b"/ws", *UPGRADE, KEY, PROTOCOL, *forwarded, host=b"localhost")
+            await until_asked(authenticator)
+            assert authenticator.asked[0].address == address
+            authenticator.decide.set()
+            assert b" 101 " in await visitor.reader.readuntil(b"\r\n\r\n")
 
 
 # ---------------------------------------------------------------------- the form of the request

@@ -1,6 +1,8 @@
 """Who is asking: by a key, by a session, from where. Who may do what is the matrix's."""
 
 from terratunnel.server.auditing import Event
+from terratunnel.server.control.throttle import TRIES
+from terratunnel.server.proxies import networks_in
 from terratunnel.server.storage.audit import Audit, AuditFilters
 from terratunnel.testing.databases import SQLiteFiles
 from tests.server.control.lab import pages
@@ -32,6 +34,18 @@ async def test_the_address_is_what_the_edge_has_seen(sqlite: SQLiteFiles) -> Non
         async with lab.services.database.reading() as session:
             event = (await Audit(session).list(AuditFilters(event_type=Event.KEY_ROTATED.value))).rows[0]
     assert (event.client_ip, event.user_agent, event.username) == ("203.0.113.7", "a browser", "ann")
+
+
+async def test_behind_a_trusted_proxy_the_address_is_what_the_proxy_has_seen(sqlite: SQLiteFiles) -> None:
+    """So those behind one proxy do not share the tries of each other."""
+    async with pages(sqlite.new(), trusted_proxies=networks_in("10.0.0.0/8")) as lab:
+        for _ in range(TRIES):
+            lab.app.state.site.throttle.count("203.0.113.7")
+        statuses = [
+            (await lab.client.post("/api/auth/device", json={}, headers={"X-Forwarded-For": addresses})).status_code
+            for addresses in ("203.0.113.7, 10.0.0.1", "203.0.113.8, 10.0.0.1", "203.0.113.7, 203.0.113.9, 10.0.0.1")
+        ]
+    assert statuses == [429, 200, 200]
 
 
 async def test_a_session_that_comes_twice_counts_as_none(sqlite: SQLiteFiles) -> None:
