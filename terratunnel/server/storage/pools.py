@@ -15,8 +15,7 @@ import asyncpg
 from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from terratunnel.server.storage.errors import DatabaseURLInvalid
-from terratunnel.server.storage.urls import sqlite_uri
+from terratunnel.server.storage.urls import invalid_dsn, sqlite_uri
 
 log = logging.getLogger(__name__)
 
@@ -147,5 +146,5 @@ async def connect_postgres(dsn: str, command_timeout_s: float | None = None) -> 
             command_timeout=command_timeout_s,
             server_settings={"application_name": "terratunnel", "timezone": "UTC"},
         )
-    except ValueError as error:
-        raise DatabaseURLInvalid(f"TERRATUNNEL_DATABASE_URL cannot be used: {error}") from error
+    except ValueError:
+        raise invalid_dsn() from None

@@ -12,6 +12,11 @@ from urllib.parse import quote, unquote, urlsplit
 from terratunnel.server.storage.errors import DatabaseURLInvalid
 
 _POSTGRES: Final = ("postgresql", "postgres")
+_HINT: Final = (
+    "TERRATUNNEL_DATABASE_URL is not like postgresql://user:password@host/database or sqlite:///terratunnel.db"
+)
+_ESCAPE: Final = "; in a user name or password write / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D and @ as %40."
+_UNESCAPED: Final = re.compile(r"[/?#\[\]@]")
 # Neither SQLite's database in memory, which every connection would have for itself, nor parameters.
 _PATH: Final = re.compile(r"/(?!:memory:)[^?#]+")
 
@@ -41,12 +46,27 @@ def locate(url: str) -> Location:
     """Read a URL; raises DatabaseURLInvalid."""
     scheme, _, rest = url.partition("://")
     if scheme in _POSTGRES:
-        return Location(None, f"postgresql://{rest}")
+        return Location(None, _checked_dsn(f"postgresql://{rest}"))
     if scheme == "sqlite" and _PATH.fullmatch(rest):
         return Location(Path(unquote(rest[1:])))
-    raise DatabaseURLInvalid(
-        "TERRATUNNEL_DATABASE_URL is not like postgresql://user:password@host/database or sqlite:///terratunnel.db."
-    )
+    raise DatabaseURLInvalid(f"{_HINT}.")
+
+
+def invalid_dsn() -> DatabaseURLInvalid:
+    """Return the error for a URL that cannot be understood, which repeats nothing of it: any part may be a password."""
+    return DatabaseURLInvalid(_HINT + _ESCAPE)
+
+
+def _checked_dsn(dsn: str) -> str:
+    # A reader of URLs would take what follows one of these in a password for a port, a database or an option.
+    secrets, found, _ = dsn.removeprefix("postgresql://").rpartition("@")
+    if found and _UNESCAPED.search(secrets):
+        raise invalid_dsn()
+    try:
+        urlsplit(dsn)
+    except ValueError:
+        raise invalid_dsn() from None
+    return dsn
 
 
 def sqlite_uri(path: Path, mode: Literal["ro", "rw"]) -> str:

@@ -1,5 +1,6 @@
 """URLs of databases: what they mean, and what is refused without telling a password."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,24 @@ def test_what_names_no_database_is_refused(url: str) -> None:
         locate(url)
 
 
+@pytest.mark.parametrize("letter", "/?#[]@")
+def test_a_password_that_is_not_escaped_is_refused_and_not_repeated(letter: str) -> None:
+    with pytest.raises(DatabaseURLInvalid, match="write / as %2F") as refused:
+        locate(f"postgresql://ann:mother{letter}father@db.example.com/tunnels")
+    assert not re.search("ann|mother|father", str(refused.value))
+
+
+def test_a_host_that_is_none_is_refused() -> None:
+    with pytest.raises(DatabaseURLInvalid, match="TERRATUNNEL_DATABASE_URL is not like"):
+        locate("postgresql://[::1/tunnels")
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("postgresql://ann:secret@db.example.com:5432/tunnels?password=secret", "db.example.com/tunnels"),
+        ("postgresql://ann:%2F%40@[::1]:5432/tunnels", "::1/tunnels"),
+        ("postgresql://ann:secret@one:5432,two:5433/tunnels", "one/tunnels"),
         ("postgresql:///tunnels?host=/run/postgresql", "localhost/tunnels"),
         ("sqlite:////data/a%20b.db", "/data/a b.db"),
     ],
