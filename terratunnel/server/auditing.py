@@ -163,7 +163,7 @@ class AuditLog:
                 self.record(Event.EVENTS_LOST, details={"count": lost})
 
     async def purge(self) -> None:
-        """Delete what is older than the retention. Raises StorageUnavailable."""
+        """Delete what is older than the retention, or as much of it as there is time for. Raises StorageUnavailable."""
         if not self._retention_days:
             return
         until = self.now() - timedelta(days=self._retention_days)
@@ -171,6 +171,8 @@ class AuditLog:
         while deleted == DELETE_BATCH:
             async with self._database.session() as session:
                 deleted = await Audit(session).delete_before(until)
+            if self._purger.stopping:  # the rest can wait for the next start; who stops the server cannot
+                return
 
     async def _store(self, batch: Sequence[AuditRow]) -> None:
         try:

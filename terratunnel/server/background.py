@@ -23,6 +23,11 @@ class Periodic:
         self._stopping = asyncio.Event()
         self._failing = False
 
+    @property
+    def stopping(self) -> bool:
+        """Whether a run should come to its end: `close` waits for it."""
+        return self._stopping.is_set()
+
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._run())

@@ -8,7 +8,7 @@ import pytest
 
 from terratunnel.server.actors import OPERATOR, Origin
 from terratunnel.server.auditing import BATCH, MAX_REPEATERS, MAX_TEXT, MAX_WAITING, REPEAT_S, AuditLog, Event
-from terratunnel.server.storage.audit import Audit
+from terratunnel.server.storage.audit import DELETE_BATCH, Audit
 from terratunnel.server.storage.engine import Database
 from terratunnel.server.storage.models import TunnelAuditLog
 from terratunnel.testing.clock import Clock
@@ -196,6 +196,18 @@ async def test_what_is_older_than_the_retention_is_deleted(
         await audit.flush()
         await audit.purge()
         assert [row.subdomain for row in await stored(database)] == kept
+
+
+async def test_a_server_that_stops_does_not_wait_for_all_of_a_purge(database: Database, clock: Clock) -> None:
+    async with database:
+        audit = AuditLog(database, 30.0, clock)
+        for _ in range(2 * DELETE_BATCH + 1):
+            audit.record(Event.CONNECT)
+        await audit.flush()
+        clock.now += 31 * DAY_S
+        await audit.close()
+        await audit.purge()
+        assert len(await stored(database, 3 * DELETE_BATCH)) == DELETE_BATCH + 1
 
 
 async def test_details_are_json(desk: Desk) -> None:
