@@ -68,15 +68,18 @@ class Tunnels:
         if tunnel is None:
             return None
         await self.release([tunnel.subdomain])
+        await self._name_user_after_another(tunnel)  # before the keys: the audit log locks users and keys in this order
         await self._session.execute(delete(ApiKey).where(ApiKey.tunnel_id == tunnel_id))
         await self._session.execute(delete(Tunnel).where(Tunnel.id == tunnel_id))
-        first = select(Tunnel.subdomain).where(Tunnel.user_id == tunnel.user_id).order_by(Tunnel.id).limit(1)
+        return tunnel.subdomain
+
+    async def _name_user_after_another(self, tunnel: Tunnel) -> None:
+        others = select(Tunnel.subdomain).where(Tunnel.user_id == tunnel.user_id, Tunnel.id != tunnel.id)
         await self._session.execute(
             update(User)
             .where(User.id == tunnel.user_id, User.tunnel_subdomain == tunnel.subdomain)
-            .values(tunnel_subdomain=first.scalar_subquery())
+            .values(tunnel_subdomain=others.order_by(Tunnel.id).limit(1).scalar_subquery())
         )
-        return tunnel.subdomain
 
     async def release(self, subdomains: list[str]) -> None:
         """Put names into quarantine from now on."""
