@@ -15,7 +15,7 @@ import pytest
 from terratunnel.server.storage.backups import dated_copies
 from terratunnel.server.storage.errors import DatabaseURLInvalid, MigrationRefused, StorageUnavailable
 from terratunnel.server.storage.inspection import newest_revision
-from terratunnel.server.storage.migrate import BACKUPS_KEPT, migrate
+from terratunnel.server.storage.migrate import BACKUPS_KEPT, _existing, migrate
 from terratunnel.server.storage.urls import database_url
 from terratunnel.testing.clock import Clock
 from terratunnel.testing.databases import Databases, PostgresCluster
@@ -278,6 +278,13 @@ async def test_a_new_file_that_comes_to_nothing_is_taken_away(path: Path, url: s
     with pytest.raises(StorageUnavailable):
         await migrate(url)
     assert not path.exists()
+
+
+async def test_a_new_file_in_which_another_process_was_faster_stays(path: Path, url: str) -> None:
+    with pytest.raises(ZeroDivisionError), _existing(path):
+        await migrate(url)
+        raise ZeroDivisionError
+    assert not (await migrate(url)).changed
 
 
 async def test_a_folder_is_no_database(tmp_path: Path) -> None:
