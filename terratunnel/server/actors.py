@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a request came from: for the audit log, never for a decision."""
+    """Where a request came from: for the audit log and for counting tries, never for who somebody is."""
 
     address: str = ""
     user_agent: str = ""

@@ -1,5 +1,7 @@
 """Addresses behind proxies: those that a trusted one has written, and no others."""
 
+import re
+
 import pytest
 
 from terratunnel.server.proxies import networks_in, visitor_of
@@ -36,5 +38,5 @@ def test_where_no_proxy_is_trusted_the_peer_is_the_visitor() -> None:
 
 @pytest.mark.parametrize("text", ["proxy.example.com", "10.0.0.1/8", "10.0.0.0/33", "*"])
 def test_what_is_no_network_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="10|proxy|\\*"):
+    with pytest.raises(ValueError, match=re.escape(text)):
         networks_in(text)

@@ -120,10 +120,13 @@ class Links:
             user_id = await LoginLinks(session).use(hash_of(token))
             user = await Users(session).get(user_id) if user_id is not None else None
         if user is None:
+            self._audit.record(Event.LOGIN_FAILED, origin=origin, details={"reason": "link not valid"})
             raise BadRequest("This link is not valid: it was used, or is too old. Ask for a new one.")
+        actor = self._accounts.actor(user, origin)
         if not user.is_active:
+            self._audit.record(Event.LOGIN_FAILED, actor, details={"reason": "disabled"})
             raise Forbidden("This account is disabled; ask the server's administrator.")
-        return self._accounts.actor(user, origin)
+        return actor
 
     # ------------------------------------------------------------------ terratunnel login
 

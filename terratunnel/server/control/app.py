@@ -48,7 +48,7 @@ def build_app(services: Services) -> FastAPI:
 
 
 class _Document:
-    """The OpenAPI document, made when it is first asked for."""
+    """The OpenAPI document, made when it is first asked for. Anybody may read it: it is the same on every server."""
 
     def __init__(self, app: FastAPI, cookie: str) -> None:
         self._app = app

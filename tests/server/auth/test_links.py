@@ -21,7 +21,10 @@ async def test_a_link_signs_its_user_in_once(desk: Desk) -> None:
         actor = await desk.links.use_link(link.token, HERE)
         assert (actor.id, actor.origin) == (alice.id, HERE)
         with pytest.raises(BadRequest, match="was used, or is too old"):
-            await desk.links.use_link(link.token)
+            await desk.links.use_link(link.token, HERE)
+        assert (await desk.events())[-1] == "login_failed"
+        assert await desk.details() == {"reason": "link not valid"}
+        assert (await desk.audited())[-1].client_ip == HERE.address
 
 
 async def test_what_is_secret_of_a_link_is_sent_to_no_server_and_stored_nowhere(desk: Desk) -> None:
@@ -57,6 +60,8 @@ async def test_a_link_does_not_let_a_disabled_user_in(desk: Desk) -> None:
         await desk.accounts.set_user_active(root, alice.id, False)
         with pytest.raises(Forbidden):
             await desk.links.use_link(link.token)
+        assert (await desk.events())[-1] == "login_failed"
+        assert await desk.details() == {"reason": "disabled"}
 
 
 async def test_links_are_made_by_administrators_for_users_that_exist(desk: Desk) -> None:

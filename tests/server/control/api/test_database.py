@@ -1,11 +1,12 @@
 """`/api/admin/db`: the browser over the API. What a query may do is `sqlbrowser`'s."""
 
+import json
 import re
 from pathlib import Path
 
 from terratunnel.server.storage.check import check
 from terratunnel.server.storage.urls import database_url
-from terratunnel.testing.databases import Databases
+from terratunnel.testing.databases import Databases, SQLiteFiles
 from tests.server.control.lab import pages
 
 
@@ -51,12 +52,19 @@ async def test_a_user_is_deleted_with_everything_that_is_theirs(databases: Datab
             assert len(rows) == (0 if table == "api_keys" else 1), table
         assert (await root.call("DELETE", f"/api/admin/db/users/{ann.actor.id}")).status_code == 404
         assert (await root.call("DELETE", f"/api/admin/db/users/{root.actor.id}")).status_code == 409
+        await lab.services.audit.flush()
+        (noted,) = (await root.call("GET", "/api/admin/audit?event_type=user_deleted")).json()["events"]
+        gone = {"id": ann.actor.id, "user": "ann", "tunnels": [ann.subdomain]}
+        assert (noted["username"], json.loads(noted["additional_data"])) == ("root", gone)
 
 
 async def test_the_download_is_a_database(databases: Databases, tmp_path: Path) -> None:
     async with pages(databases.new()) as lab:
         root = await lab.person("root", admin=True)
-        answer = await root.get("/api/admin/db/download")
+        answer = await root.get("/api/admin/db/download", **{"Sec-Fetch-Site": "same-origin"})
+        await lab.services.audit.flush()
+        (noted,) = (await root.call("GET", "/api/admin/audit?event_type=database_download")).json()["events"]
+    assert noted["username"] == "root"
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/vnd.sqlite3"
     assert re.fullmatch(r'attachment; filename="terratunnel-\d{8}T\d{6}Z\.db"', answer.headers["Content-Disposition"])
@@ -65,3 +73,13 @@ async def test_the_download_is_a_database(databases: Databases, tmp_path: Path) 
     kept.write_bytes(answer.content)
     report = await check(database_url(str(kept)))
     assert (report.problems, report.counts["users"]) == ((), 1)
+
+
+async def test_no_page_of_a_tunnel_has_backups_made(sqlite: SQLiteFiles) -> None:
+    """SameSite does not hold a sibling off, and each one is a copy of everything on the server's disk."""
+    async with pages(sqlite.new()) as lab:
+        root = await lab.person("root", admin=True)
+        answer = await root.get("/api/admin/db/download", **{"Sec-Fetch-Site": "same-site"})
+        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+        await lab.services.audit.flush()
+        assert (await root.call("GET", "/api/admin/audit?event_type=database_download")).json()["events"] == []
