@@ -6,7 +6,7 @@ worked on, and none is made by a slip in its path.
 
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from terratunnel.server.storage.models import Tunnel, User
     from terratunnel.server.tunnels import Accounts
 
-Work = Callable[..., Awaitable[Answer]]
+Work = Callable[..., Coroutine[Any, Any, Answer]]
 
 
 class AdminError(TerratunnelError):
@@ -108,23 +108,15 @@ def on_database(work: Work) -> Callable[..., None]:
     def command(db_path: str, output: str, **given: Any) -> None:
         from terratunnel.cli.accounts import database_variable
         from terratunnel.cli.running import run
+        from terratunnel.cli.server import database_in_full
         from terratunnel.server.storage.urls import database_url
 
-        answer = run(_said(work, database_url(db_path, database_variable()), given))
+        with database_in_full():
+            answer: Answer = run(work(database_url(db_path, database_variable()), **given))
         answer.show(output)
         click.get_current_context().exit(answer.status)
 
     return command
-
-
-async def _said(work: Work, url: str, given: Mapping[str, Any]) -> Answer:
-    """Do the work; what the database says goes to its operator in full."""
-    from terratunnel.server.storage.errors import StorageUnavailable
-
-    try:
-        return await work(url, **given)
-    except StorageUnavailable as error:
-        raise AdminError(f"{error} ({error.detail})" if error.detail else str(error)) from error
 
 
 @asynccontextmanager
@@ -157,7 +149,11 @@ def must_exist(url: str) -> None:
     from terratunnel.server.storage.urls import locate
 
     path = locate(url).path
-    if path is not None and not path.is_file():
+    try:
+        there = path is None or path.is_file()
+    except OSError as error:
+        raise AdminError(f"The database {path} cannot be opened ({options.system_words(error)}).") from error
+    if not there:
         raise AdminError(
             f"There is no database {path}; name the server's with --db-path, or make one with: "
             "terratunnel admin database migrate"

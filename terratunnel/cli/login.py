@@ -80,9 +80,8 @@ def _ask_for_approval(begun: "Reply", browser: bool, output: str) -> None:
         raise LoginError(f"The server's page {url} is no address of the web.")
     sentence = f"Approve this login at {url}\nThe page shows the code {code}; compare it. Waiting …"
     say(sentence, output, "approve", url=url, user_code=code)
-    if (
-        browser and output != options.JSON
-    ):  # a program decides by itself; a browser of text would write between its lines
+    # A program decides by itself, and a browser in the terminal would write between its lines.
+    if browser and output != options.JSON:
         _open(url)
 
 

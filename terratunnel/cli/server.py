@@ -6,6 +6,8 @@ Rule: SIGTERM drains and ends with 0; secrets come from the environment only, wh
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -37,6 +39,10 @@ class ServerOptions(limits.LimitOptions):
     streaming_threshold: int
     chunk_size: int
     output: str
+
+
+class DatabaseTrouble(TerratunnelError):
+    """The database does not do what it should; the sentence is for an operator alone."""
 
 
 class CannotListen(TerratunnelError):
@@ -103,7 +109,19 @@ def server(**given: Unpack[ServerOptions]) -> None:
     need_server_packages()
     config = server_config(given)
     config.check()
-    run(_serve(config, given["output"]))
+    with database_in_full():
+        run(_serve(config, given["output"]))
+
+
+@contextmanager
+def database_in_full() -> Iterator[None]:
+    """Let an operator read which database it is and what its driver says. Raises DatabaseTrouble."""
+    from terratunnel.server.storage.errors import StorageUnavailable
+
+    try:
+        yield
+    except StorageUnavailable as error:
+        raise DatabaseTrouble(f"{error} ({error.detail})" if error.detail else str(error)) from error
 
 
 def need_server_packages() -> None:

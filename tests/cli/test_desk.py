@@ -18,6 +18,12 @@ def test_a_database_that_is_not_there_is_not_made_by_a_slip(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_path_that_the_system_refuses_is_one_sentence() -> None:
+    for command in (("user", "list"), ("database", "check")):
+        said = refusal(*command, "--db-path", "x" * 300)
+        assert said == f"The database {'x' * 300} cannot be opened (File name too long)."
+
+
 def test_it_is_the_servers_database_by_option_variable_or_url(
     db_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """The program as a whole: its help, its errors, and where options come from."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -21,6 +22,9 @@ FAILURES = {
     "package": ModuleNotFoundError("No module named 'coolname.x'", name="coolname.x"),
     "own-module": ModuleNotFoundError("No module named 'terratunnel.x'", name="terratunnel.x"),
     "bug": ZeroDivisionError("a bug"),
+    "full": OSError(errno.ENOSPC, "No space left on device"),
+    "long": OSError(errno.ENAMETOOLONG, "File name too long", "a\x1bb.db"),
+    "gone": BrokenPipeError(errno.EPIPE, "Broken pipe"),
 }
 
 
@@ -103,6 +107,25 @@ def test_a_missing_package_says_what_to_install() -> None:
     assert "terratunnel[server]" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("full", "Error: No space left on device.\n"), ("long", "Error: a\\x1bb.db: File name too long.\n"), ("gone", "")],
+)
+def test_what_the_system_refuses_is_one_sentence(kind: str, sentence: str) -> None:
+    result = invoke("fail", kind)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", sentence)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no shell that closes streams")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_program_whose_streams_were_closed_runs_all_the_same(closed: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m terratunnel admin database migrate {closed}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "terratunnel.db").is_file()
+
+
 @pytest.mark.parametrize("kind", ["own-module", "bug"])
 def test_a_bug_keeps_its_traceback(kind: str) -> None:
     assert invoke("fail", kind).exception is FAILURES[kind]
@@ -137,6 +160,11 @@ def test_an_env_file_that_cannot_be_read_is_an_error(tmp_path: Path, content: by
     result = invoke("say")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: The file .env cannot be read: ")
+
+
+def test_an_env_file_that_cannot_be_looked_for_is_an_error() -> None:
+    with pytest.raises(click.ClickException, match="cannot be read: File name too long"):
+        load_env_file(Path("x" * 300))
 
 
 def test_no_env_file_is_fine(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_a_setting_that_cannot_work_is_one_sentence(arguments: tuple[str, ...], 
         ({}, "nobody can sign in to get one; set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET"),
         ({"GITLAB_CLIENT_ID": "app"}, "GITLAB_CLIENT_SECRET is not set"),
         ({"TERRATUNNEL_DATABASE_URL": "mysql://me:hush@host/x"}, "TERRATUNNEL_DATABASE_URL is not like postgresql://"),
-        ({"TERRATUNNEL_DATABASE_URL": "postgresql://me:hush@127.0.0.1:1/x"}, "The database does not answer"),
+        ({"TERRATUNNEL_DATABASE_URL": "postgresql://me:hush@127.0.0.1:1/x"}, "(127.0.0.1/x: "),
     ],
 )
 def test_in_production_a_server_that_is_open_to_all_or_to_none_does_not_start(
@@ -170,9 +170,10 @@ def test_in_production_a_server_that_is_open_to_all_or_to_none_does_not_start(
         monkeypatch.setenv(name, value)
     status, out, err = run("server", "--domain", "tunnel.example.com", *LOCAL)
     assert (status, out) == (1, "")
-    assert err.startswith("Error: ")
-    assert words in err
-    assert err.count("\n") == 1
+    *logged, said = err.splitlines()
+    assert said.startswith("Error: ")
+    assert words in said
+    assert [line for line in logged if " INFO " not in line] == []
     assert "hush" not in err
 
 
@@ -221,9 +222,9 @@ def test_a_taken_port_is_one_sentence() -> None:
         port = taken.getsockname()[1]
         status, out, err = run("server", "--host", "127.0.0.1", "--port", str(port))
     assert (status, out) == (1, "")
-    assert err == (
+    assert err.splitlines()[-1] == (
         f"Error: The server cannot listen on 127.0.0.1:{port} (Address already in use); "
-        "give another --host or --port.\n"
+        "give another --host or --port."
     )
 
 
