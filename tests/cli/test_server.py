@@ -223,8 +223,7 @@ def test_a_taken_port_is_one_sentence() -> None:
         status, out, err = run("server", "--host", "127.0.0.1", "--port", str(port))
     assert (status, out) == (1, "")
     assert err.splitlines()[-1] == (
-        f"Error: The server cannot listen on 127.0.0.1:{port} (Address already in use); "
-        "give another --host or --port."
+        f"Error: The server cannot listen on 127.0.0.1:{port} (Address already in use); give another --host or --port."
     )
 
 
