@@ -88,10 +88,11 @@ class LiveWatch:
         while True:
             async with self._database.reading() as session:
                 found = await Tunnels(session).names_after(after, BATCH)
-            for after, subdomain in found:
+            for _, subdomain in found:
                 name = f"{subdomain}.{self._routes.domain}"
                 self._routes.learn(name)
                 names.add(name)
+            after = found[-1][0] if found else after
             self._last_tunnel_id = max(self._last_tunnel_id, after)
             if len(found) < BATCH:
                 return names
