@@ -116,7 +116,7 @@ def demo_screen(tunnel: "Online", sample: bool, sign_in_url: str) -> list[str]:
     lines = ["", f"  Public URL   {tunnel.url}", f"  Forwards to  {tunnel.local_endpoint} ({what})"]
     if tunnel.status_url:
         lines.append(f"  Status       {tunnel.status_url}")
-    lines.append(f"  Sign in      {sign_in_url} (the server's own pages; this link works once)")
+    lines.append(f"  Sign in      {sign_in_url} (the server's pages, once)")
     lines += ["", "Open the public URL in a browser, or try:", ""]
     if sample:
         lines += [f"  curl -d 'hello' {tunnel.url}/hook", f"  curl -N {tunnel.url}/events"]
