@@ -67,11 +67,12 @@ async def test_a_user_is_deleted_after_a_question(databases: Databases) -> None:
 async def test_the_audit_log_is_filtered(databases: Databases) -> None:
     async with pages(databases.new()) as lab:
         root, ann = await lab.person("root", admin=True), await lab.person("ann")
-        await lab.key_of(ann)
+        made = await lab.key_of(ann)
         await lab.services.audit.flush()
         everything = (await root.get("/admin/audit")).text
         assert everything.count("<tr>") == 6  # the head, two tunnels, two sign-ins and a key
-        assert "new key id: 1" in everything
+        assert f'<span class="sub">key {made.api_key.id}</span>' in everything
+        assert f"key prefix: {made.prefix}" in everything
         assert (await root.get("/admin/audit?event=key_rotated")).text.count("<tr>") == 2
         assert (await root.get("/admin/audit?user=ann")).text.count("<tr>") == 4
         assert (await root.get(f"/admin/audit?subdomain={ann.subdomain}")).text.count("<tr>") == 3
