@@ -69,7 +69,8 @@ def safe_path(text: str) -> str:
     """Return a path of this site, `/` for nothing. Raises SignInFailed for whatever might lead elsewhere."""
     if not text:
         return "/"
-    wrong = not text.startswith("/") or text.startswith("//") or "\\" in text or len(text) > MAX_PATH_CHARS
+    # No // further on either: a client that drops the dots of /.//host has another site in its hands.
+    wrong = not text.startswith("/") or "//" in text.partition("?")[0] or "\\" in text or len(text) > MAX_PATH_CHARS
     if wrong or not text.isascii() or not text.isprintable() or " " in text:
         raise SignInFailed(400, "redirect_uri is not a path of this site, like /tunnels/new.")
     return text

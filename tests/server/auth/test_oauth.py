@@ -133,7 +133,9 @@ async def test_no_token_and_no_code_is_logged(caplog: pytest.LogCaptureFixture) 
 # ---------------------------------------------------------------------- where it leads back to
 
 
-@pytest.mark.parametrize("path", ["/", "/tunnels/new", "/tunnels/7/keys/new?x=%2F%2Fexample.org#top", "/@user"])
+@pytest.mark.parametrize(
+    "path", ["/", "/tunnels/new", "/tunnels/7/keys/new?x=%2F%2Fexample.org#top", "/@user", "/?x=//y"]
+)
 def test_a_path_of_ours_is_where_it_leads_back_to(path: str) -> None:
     assert safe_path(path) == path
 
@@ -149,6 +151,7 @@ def test_a_path_of_ours_is_where_it_leads_back_to(path: str) -> None:
             "\\\\example.org",
             "\\/example.org",
         ),
+        *("/.//example.org", "/..//example.org", "/tunnels/..//example.org", "/;//user@example.org"),
         *("javascript:alert(1)", "example.org", "https:example.org", "https://tunnel.example.com@example.org/"),
         *("/\t/example.org", "/\n/example.org", "/\r\nSet-Cookie: a=b", "\x00/", " /", "/ü", "/" + "x" * 1_024),
     ],
