@@ -7,7 +7,7 @@ import click
 
 from terratunnel.cli.inspecting import audit, database
 from terratunnel.cli.keys import key
-from terratunnel.cli.letting_in import login_link
+from terratunnel.cli.login_link import login_link
 from terratunnel.cli.tunnels import connection, tunnel
 from terratunnel.cli.users import user
 

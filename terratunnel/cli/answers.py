@@ -1,4 +1,4 @@
-"""What a command of `admin` has to say: rows, as an aligned table or as JSON, or a sentence. Used by `cli.admin`.
+"""What a command has to say: rows as an aligned table or as JSON, a sentence or an event. Used by the commands.
 
 Rule: what strangers chose (names, user agents) reaches a terminal escaped.
 """
@@ -39,6 +39,14 @@ class Answer:
             lines = (escape(line) for line in self.sentence.splitlines())
         for line in lines:
             click.echo(line)
+
+
+def say(sentence: str, output: str, event: str = "", **fields: object) -> None:
+    """Write a sentence for a person, or its event for a program, which hears nothing of one without."""
+    if output != options.JSON:
+        print("\n".join(map(escape, sentence.splitlines())), flush=True)
+    elif event:
+        print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:

@@ -3,7 +3,6 @@
 Rule: it needs nothing, keeps nothing, listens on 127.0.0.1 only, and ends cleanly with Ctrl-C.
 """
 
-import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from terratunnel.cli import options
+from terratunnel.cli.answers import say
 
 if TYPE_CHECKING:
     from terratunnel.cli.running import Stops
@@ -106,7 +106,7 @@ def display_for(given: DemoOptions, sign_in_url: str) -> "Display":
 
     loop = asyncio.get_running_loop()
     if given.output == options.JSON:
-        print(json.dumps({"event": "sign_in", "url": sign_in_url}), flush=True)
+        say("", given.output, "sign_in", url=sign_in_url)
     return (Events if given.output == options.JSON else DemoLines)(sys.stdout, loop.call_later)
 
 

@@ -78,17 +78,6 @@ class Desk:
         return found[0]
 
 
-def database_option(command: options.Command) -> options.Command:
-    """`--db-path`, as the server has it."""
-    return click.option(
-        "--db-path",
-        envvar="TERRATUNNEL_DB_PATH",
-        default="terratunnel.db",
-        show_default=True,
-        help="The server's SQLite file; TERRATUNNEL_DATABASE_URL names a Postgres instead.",
-    )(command)
-
-
 def at_desk(work: Work) -> Callable[..., None]:
     """Make a command of work that is done at a desk."""
 
@@ -102,7 +91,7 @@ def at_desk(work: Work) -> Callable[..., None]:
 def on_database(work: Work) -> Callable[..., None]:
     """Make a command of work on the database of a URL: it has the options for that, and shows the answer."""
 
-    @database_option
+    @options.database_option
     @options.output_option
     @functools.wraps(work)
     def command(db_path: str, output: str, **given: Any) -> None:

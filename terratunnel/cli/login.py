@@ -3,12 +3,12 @@
 Rule: the key goes from the server into the user's file; it is printed nowhere.
 """
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from terratunnel.cli import options
+from terratunnel.cli.answers import say
 from terratunnel.errors import TerratunnelError
 
 if TYPE_CHECKING:
@@ -170,13 +170,3 @@ def credential_store() -> "CredentialStore":
 def _not_logged_in(server_url: str) -> str:
     where = f" at {server_url.strip()}" if server_url.strip() else ""
     return f"You are not logged in{where}; do so with: terratunnel login --server-url https://tunnel.example.com"
-
-
-def say(sentence: str, output: str, event: str, **fields: Any) -> None:
-    """Write a sentence for a person, or the event for a program."""
-    from terratunnel.logs import escape
-
-    if output == options.JSON:
-        print(json.dumps({"event": event, **fields}), flush=True)
-    else:
-        print("\n".join(map(escape, sentence.splitlines())), flush=True)

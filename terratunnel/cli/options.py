@@ -32,6 +32,43 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
+def database_option(command: Command) -> Command:
+    """`--db-path`, for a server and for whoever works beside it."""
+    return click.option(
+        "--db-path",
+        envvar="TERRATUNNEL_DB_PATH",
+        default="terratunnel.db",
+        show_default=True,
+        help="The server's SQLite file; TERRATUNNEL_DATABASE_URL names a Postgres instead.",
+    )(command)
+
+
+def address_options(command: Command) -> Command:
+    """`--domain`, `--port` and `--public-url`: where a server is, for itself and for whoever makes links to it."""
+    domain = click.option(
+        "--domain",
+        envvar="TERRATUNNEL_DOMAIN",
+        default="localhost",
+        show_default=True,
+        help="Tunnels are NAME.DOMAIN. localhost is for trying it out; anything else is production.",
+    )
+    port = click.option(
+        "--port",
+        envvar="TERRATUNNEL_PORT",
+        type=port_type(),
+        default=8000,
+        show_default=True,
+        help="The server's one public port. 0: any.",
+    )
+    public_url = click.option(
+        "--public-url",
+        envvar="TERRATUNNEL_PUBLIC_URL",
+        default="",
+        help="What URLs are made from.  [default: https://DOMAIN, http://localhost:PORT for localhost]",
+    )
+    return domain(port(public_url(command)))
+
+
 def chunk_options(command: Command) -> Command:
     """What both ends of a link may choose about checked bodies."""
     threshold = click.option(

@@ -3,7 +3,6 @@
 Rule: SIGTERM drains and ends with 0; secrets come from the environment only, where no list of processes shows them.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import click
 
 from terratunnel.cli import limits, options
+from terratunnel.cli.answers import say
 from terratunnel.errors import TerratunnelError
 
 if TYPE_CHECKING:
@@ -57,34 +57,8 @@ class CannotListen(TerratunnelError):
 
 @click.command()
 @click.option("--host", envvar="TERRATUNNEL_HOST", default="0.0.0.0", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    envvar="TERRATUNNEL_PORT",
-    type=options.port_type(),
-    default=8000,
-    show_default=True,
-    help="The one public port. 0: any.",
-)
-@click.option(
-    "--domain",
-    envvar="TERRATUNNEL_DOMAIN",
-    default="localhost",
-    show_default=True,
-    help="Tunnels are NAME.DOMAIN. localhost is for trying it out; anything else is production.",
-)
-@click.option(
-    "--db-path",
-    envvar="TERRATUNNEL_DB_PATH",
-    default="terratunnel.db",
-    show_default=True,
-    help="The database; on localhost the secret is kept beside it.",
-)
-@click.option(
-    "--public-url",
-    envvar="TERRATUNNEL_PUBLIC_URL",
-    default="",
-    help="What URLs are made from.  [default: https://DOMAIN, http://localhost:PORT for localhost]",
-)
+@options.address_options
+@options.database_option
 @click.option(
     "--trusted-proxies",
     envvar="TERRATUNNEL_TRUSTED_PROXIES",
@@ -200,11 +174,11 @@ async def _serve(config: "ServerConfig", output: str) -> None:
             await start(config, server)
             _say_ready(server, output)
             await stops.first.wait()
-            _say("Finishing what is under way. Ctrl-C again ends it at once.", output)
+            say("Finishing what is under way. Ctrl-C again ends it at once.", output)
             await stops.unless_second(server.drain(config.drain_s))
         finally:
             await server.close()
-    _say("The server has stopped.", output, event="stopped")
+    say("The server has stopped.", output, event="stopped")
 
 
 def _say_ready(server: "Server", output: str) -> None:
@@ -213,7 +187,7 @@ def _say_ready(server: "Server", output: str) -> None:
         f"The server is ready at {server.public_url}, listening on {config.host}:{server.port}. Connect a client:\n"
         f"  terratunnel client --server-url {server.public_url} --local-endpoint http://localhost:3000"
     )
-    _say(
+    say(
         sentence,
         output,
         event="ready",
@@ -222,11 +196,3 @@ def _say_ready(server: "Server", output: str) -> None:
         domain=config.domain,
         public_url=server.public_url,
     )
-
-
-def _say(sentence: str, output: str, **event: str | int) -> None:
-    """Write a sentence for a person, or the event for a program."""
-    if output != options.JSON:
-        print(sentence, flush=True)
-    elif event:
-        print(json.dumps(event), flush=True)

@@ -1,4 +1,4 @@
-"""What commands of `admin` say: to a person and to a program."""
+"""What commands say: to a person and to a program."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from terratunnel.cli.answers import Answer, table, text_of
+from terratunnel.cli.answers import Answer, say, table, text_of
 
 NOON = datetime(2025, 6, 15, 12, 0, 7, tzinfo=UTC)
 
@@ -62,3 +62,11 @@ def test_a_list_is_a_table_and_an_empty_one_a_sentence(capsys: pytest.CaptureFix
 
 def test_without_columns_it_is_what_the_sentence_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(Answer([{"id": 1}], sentence="One.\nTw\x1bo."), "text", capsys) == "One.\nTw\\x1bo.\n"
+
+
+def test_a_sentence_is_for_a_person_and_its_event_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    for output in ("text", "json"):
+        say("It is\n  don\x1be.", output, "done", count=1)
+        say("Only said.", output)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["It is", "  don\\x1be.", "Only said.", '{"event": "done", "count": 1}']

@@ -23,21 +23,7 @@ MAX_MINUTES: Final = 1_440
     show_default=True,
     help="How long it is good for.",
 )
-@click.option("--domain", envvar="TERRATUNNEL_DOMAIN", default="localhost", show_default=True, help="The server's.")
-@click.option(
-    "--port",
-    envvar="TERRATUNNEL_PORT",
-    type=options.port_type(),
-    default=8000,
-    show_default=True,
-    help="The server's, for a domain of localhost.",
-)
-@click.option(
-    "--public-url",
-    envvar="TERRATUNNEL_PUBLIC_URL",
-    default="",
-    help="What the link begins with.  [default: https://DOMAIN, http://localhost:PORT for localhost]",
-)
+@options.address_options
 @at_desk
 async def login_link(at: Desk, username: str, minutes: float, domain: str, port: int, public_url: str) -> Answer:
     """Print a link that signs a user in, once."""
@@ -47,6 +33,8 @@ async def login_link(at: Desk, username: str, minutes: float, domain: str, port:
 
     server = ServerConfig(domain=domain.lower().rstrip("."), port=port, public_url=public_url)
     server.check()
+    if server.is_local and not (port or public_url):
+        raise AdminError("Port 0 is any; name the one on which the server listens with --port.")
     user = await at.user(username)
     name = user.provider_username
     if not user.is_active:

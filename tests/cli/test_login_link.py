@@ -52,3 +52,9 @@ def test_it_signs_in_at_a_running_server_and_does_so_once(db_path: Path) -> None
         browser.open_link(link)
         assert browser.me()["username"] == "alice"
         assert Browser(port).use_link(link) == 400
+
+
+def test_a_port_that_nobody_listens_on_makes_no_link(db_path: Path) -> None:
+    text("user", "create", "alice")
+    assert "name the one on which the server listens" in refusal("login-link", "alice", "--port", "0")
+    assert text("login-link", "alice", "--port", "0", "--domain", "x.org").startswith("https://x.org/auth/link#")
