@@ -18,6 +18,10 @@ PACKAGING := pyproject.toml setup.py terratunnel/__init__.py
 SOURCES := $(shell find terratunnel -name '*.py')
 CODE := terratunnel bench fuzz tests setup.py
 
+# The tests that meet compiled modules: all of the road, at both ends.
+COMPILED_TESTS := $(addprefix tests/,protocol http1 mux forwarding properties client testing server/edge \
+	server/test_acceptor.py server/test_routes.py server/test_app.py)
+
 FUZZ_SECONDS ?= 10
 FUZZ_SEED ?= 1
 BENCH_ARGS ?=
@@ -71,11 +75,11 @@ bench: .venv-bench/wheel.stamp ## the speed table beside nginx, compiled if ther
 	$(BENCH_BIN)/python -m bench --python "$(CURDIR)/$(BENCH_BIN)/python" $(BENCH_ARGS)
 
 # Away from the checkout, where only the installed wheel can be imported.
-compiled: .venv-bench/wheel.stamp ## the unit tests against a wheel compiled by mypyc
+compiled: .venv-bench/wheel.stamp ## the road's unit tests against a wheel compiled by mypyc
 	@rm -rf build/compiled && mkdir -p build/compiled && cp -R tests docs pyproject.toml build/compiled/
 	@cd build/compiled && ../../$(BENCH_BIN)/python -c 'import sys, terratunnel.protocol.multiplexer as m; \
 		sys.exit(None if m.__file__.endswith(".so") else "$(NO_COMPILER)")'
-	cd build/compiled && ../../$(BENCH_BIN)/python -m pytest --ignore tests/house --ignore tests/e2e $(TEST_ARGS)
+	cd build/compiled && ../../$(BENCH_BIN)/python -m pytest $(COMPILED_TESTS) $(TEST_ARGS)
 
 picture: .venv/dev.stamp ## draw the README's picture from a real run of the demo
 	$(BIN)/python docs/pictures/record.py
