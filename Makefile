@@ -25,6 +25,9 @@ COMPILED_TESTS := $(addprefix tests/,protocol http1 mux forwarding properties cl
 FUZZ_SECONDS ?= 10
 FUZZ_SEED ?= 1
 BENCH_ARGS ?=
+# Files of tests run side by side: most of them wait for a process or a database more than they compute.
+TEST_WORKERS ?= 2
+PARALLEL = --numprocesses $(TEST_WORKERS) --dist loadfile
 TEST_ARGS ?=
 
 .PHONY: help run test check lint types layers format coverage fuzz bench compiled picture requirements clean
@@ -36,7 +39,7 @@ run: .venv/runtime.stamp ## a working tunnel on this machine: server, client and
 	@$(BIN)/terratunnel demo
 
 test: .venv/dev.stamp ## every test (TEST_ARGS="tests/protocol -x" for some)
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS)
 
 check: lint types layers ## lint, format, types and layers
 
@@ -79,7 +82,7 @@ compiled: .venv-bench/wheel.stamp ## the road's unit tests against a wheel compi
 	@rm -rf build/compiled && mkdir -p build/compiled && cp -R tests docs pyproject.toml build/compiled/
 	@cd build/compiled && ../../$(BENCH_BIN)/python -c 'import sys, terratunnel.protocol.multiplexer as m; \
 		sys.exit(None if m.__file__.endswith(".so") else "$(NO_COMPILER)")'
-	cd build/compiled && ../../$(BENCH_BIN)/python -m pytest $(COMPILED_TESTS) $(TEST_ARGS)
+	cd build/compiled && ../../$(BENCH_BIN)/python -m pytest $(PARALLEL) $(COMPILED_TESTS) $(TEST_ARGS)
 
 picture: .venv/dev.stamp ## draw the README's picture from a real run of the demo
 	$(BIN)/python docs/pictures/record.py

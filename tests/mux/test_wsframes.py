@@ -157,20 +157,20 @@ def test_more_fragments_than_anybody_needs_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "code"),
+    ("data", "code"),
     [
-        ("an extension's bit", b"\xc2\x80mask", 1002),
-        ("no mask from a client", theirs(2, b"x", False), 1002),
-        ("an unknown opcode", b"\x83\x80mask", 1002),
-        ("an unknown control opcode", b"\x8b\x80mask", 1002),
-        ("a long control frame", b"\x89\xfe\x00\x7emask", 1002),
-        ("a fragmented control frame", b"\x09\x80mask", 1002),
-        ("text", theirs(1, b"hello", True), 1003),
-        ("a continuation of nothing", theirs(0, b"x", True), 1002),
-        ("a message inside a message", theirs(2, b"x", True, fin=False) + theirs(2, b"y", True), 1002),
+        pytest.param(b"\xc2\x80mask", 1002, id="an extension's bit"),
+        pytest.param(theirs(2, b"x", False), 1002, id="no mask from a client"),
+        pytest.param(b"\x83\x80mask", 1002, id="an unknown opcode"),
+        pytest.param(b"\x8b\x80mask", 1002, id="an unknown control opcode"),
+        pytest.param(b"\x89\xfe\x00\x7emask", 1002, id="a long control frame"),
+        pytest.param(b"\x09\x80mask", 1002, id="a fragmented control frame"),
+        pytest.param(theirs(1, b"hello", True), 1003, id="text"),
+        pytest.param(theirs(0, b"x", True), 1002, id="a continuation of nothing"),
+        pytest.param(theirs(2, b"x", True, fin=False) + theirs(2, b"y", True), 1002, id="a message inside a message"),
     ],
 )
-def test_a_broken_rule_has_its_close_code(name: str, data: bytes, code: int) -> None:
+def test_a_broken_rule_has_its_close_code(data: bytes, code: int) -> None:
     assert fault(data).code == code
 
 
