@@ -7,6 +7,7 @@ Used by pytest. Rule: under TERRATUNNEL_CI=1 a skipped test is a failed one, so 
 import asyncio
 import inspect
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
 IN_CI = os.environ.get("TERRATUNNEL_CI") == "1"
 E2E = Path(__file__).parent / "e2e"
+
+# Run in the background, a shell has us ignore Ctrl-C, and the programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is not a failure; CI draws the same examples each time, so a red run can be had again.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
