@@ -34,10 +34,8 @@ def check_origin(request: Request, base_url: str) -> None:
 def check_link(request: Request, base_url: str) -> None:
     """Raise CsrfRefused where the browser says that a page of others asks, as a link or as part of it."""
     origin = request.headers.get("origin")
-    if request.headers.get("sec-fetch-site") in ("same-site", "cross-site") or origin not in (
-        None,
-        origin_of(base_url),
-    ):
+    elsewhere = request.headers.get("sec-fetch-site") in ("same-site", "cross-site")
+    if elsewhere or (origin is not None and origin != origin_of(base_url)):
         raise CsrfRefused(_NOT_OURS.format(base_url))
 
 
